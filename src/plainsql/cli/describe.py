@@ -1,0 +1,40 @@
+"""plainsql describe: what a database holds, as plainsql understands it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from plainsql.cli.options import db_option, settings_with_db
+from plainsql.cli.output import emit, print_json
+from plainsql.errors import UsageError
+from plainsql.records import SCHEMA_VERSION
+
+
+@click.command("describe")
+@db_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--ddl", is_flag=True, help="Print CREATE TABLE statements.")
+def command(as_json: bool, ddl: bool, **flags: Any) -> int:
+    """Show the tables, columns and keys of a database.
+
+    Keys that are not declared but inferred from names and values are marked.
+    """
+    if as_json and ddl:
+        raise UsageError("Only one of --json and --ddl can be given.")
+    from plainsql.execution.base import open_engine
+    from plainsql.schema.json_form import to_json
+    from plainsql.schema.render import as_ddl, as_text
+
+    settings = settings_with_db(flags)
+    engine = open_engine(settings.db)
+    try:
+        schema = engine.introspect()
+    finally:
+        engine.close()
+    if as_json:
+        print_json({"schema_version": SCHEMA_VERSION} | to_json(schema))
+    else:
+        emit(as_ddl(schema) if ddl else as_text(schema))
+    return 0

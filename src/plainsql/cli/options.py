@@ -1,0 +1,44 @@
+"""Flags that several verbs share, and the settings they add up to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from plainsql.errors import UsageError
+from plainsql.settings import Settings, load_settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def db_option(function: Function) -> Function:
+    """-d/--db, the database to use."""
+    return click.option(
+        "-d", "--db", metavar="PATH", help="The database: an SQLite file. [PLAINSQL_DB]"
+    )(function)
+
+
+def translator_option(function: Function) -> Function:
+    """--translator, who turns questions into SQL."""
+    return click.option(
+        "--translator", metavar="NAME", help="Who turns questions into SQL. [default: parser]"
+    )(function)
+
+
+def settings_with_db(flags: dict[str, Any]) -> Settings:
+    """Settings that name a database. Raises `UsageError` where none does."""
+    settings = load_settings(flags)
+    if not settings.db:
+        raise UsageError(
+            "No database is given.",
+            hint="Name one with -d PATH or PLAINSQL_DB; plainsql demo makes one to try.",
+        )
+    return settings
+
+
+def read_stdin() -> bytes:
+    """All of standard input, for an argument given as `-`."""
+    return sys.stdin.buffer.read()

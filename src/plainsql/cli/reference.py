@@ -1,0 +1,68 @@
+"""docs/cli.md, made from the commands themselves: `python -m plainsql.cli.reference FILE`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from plainsql.cli.main import VERBS, program
+from plainsql.settings import ENV_PREFIX, Settings
+
+HEADER = """# Command-line reference
+
+Made by `make docs` from the commands' own help; edit the commands, not this file.
+"""
+SETTINGS = """## Settings
+
+A flag wins over the environment, which wins over `plainsql.toml` in the working
+directory, which wins over the user's `config.toml` (in `$XDG_CONFIG_HOME/plainsql`,
+by default `~/.config/plainsql`). A TOML file holds lines such as `limit = 50`.
+
+| setting | environment | default | meaning |
+|---|---|---|---|"""
+WIDTH = 88
+
+
+def reference() -> str:
+    """The whole document: every command's help, then every setting."""
+    context = click.Context(program, info_name="plainsql")
+    sections = [HEADER, _section("plainsql", program, None)]
+    for verb in VERBS:
+        command = program.get_command(context, verb)
+        assert command is not None
+        sections.append(_section(f"plainsql {verb}", command, context))
+    return "\n".join([*sections, SETTINGS, *_setting_rows()]) + "\n"
+
+
+def _section(title: str, command: click.Command, parent: click.Context | None) -> str:
+    name = title.split()[-1]
+    context = click.Context(command, info_name=name, parent=parent, max_content_width=WIDTH)
+    context.terminal_width = WIDTH
+    return f"## {title}\n\n```\n{command.get_help(context)}\n```\n"
+
+
+def _setting_rows() -> list[str]:
+    return [
+        f"| `{item.name}` | `{ENV_PREFIX}{item.name.upper()}` | `{item.default!r}` |"
+        f" {item.metadata['doc']} |"
+        for item in fields(Settings)
+    ]
+
+
+def main() -> None:
+    """Write the reference; with `--check`, fail where the file differs."""
+    os.environ["NO_COLOR"] = "1"
+    arguments = [argument for argument in sys.argv[1:] if argument != "--check"]
+    path = Path(arguments[0])
+    if "--check" not in sys.argv:
+        path.write_text(reference(), encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != reference():
+        sys.exit(f"{path} differs from the commands' help: run make docs")
+
+
+if __name__ == "__main__":
+    main()

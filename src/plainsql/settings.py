@@ -1,0 +1,146 @@
+"""Every setting, once: its name, its default, what it does.
+
+A setting is looked up in this order; the first place that has it wins:
+
+    command-line flag > PLAINSQL_<NAME> in the environment
+    > plainsql.toml in the working directory > the user's config.toml
+
+The user's file is `$XDG_CONFIG_HOME/plainsql/config.toml`, by default
+`~/.config/plainsql/config.toml`. `plainsql.connect` reads none of them: pass
+it `load_settings()` where a program should obey them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from plainsql.errors import UsageError
+
+PROJECT_FILE = "plainsql.toml"
+ENV_PREFIX = "PLAINSQL_"
+
+
+def _setting(default: Any, doc: str) -> Any:
+    """A field with its documentation, which docs/cli.md repeats."""
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What can be set. Raises `UsageError` for values out of range."""
+
+    db: str = _setting("", "The database to ask: the path of an SQLite file.")
+    translator: str = _setting("parser", "Who turns questions into SQL.")
+    model: str = _setting("", "The folder of the parser's weights; those it ships with when empty.")
+    limit: int = _setting(1000, "Rows returned at most; further rows are cut off.")
+    timeout: float = _setting(10.0, "Seconds the SQL of one question may run in all.")
+    alternatives: int = _setting(4, "Other readings of the question listed with the answer.")
+    ambiguity_margin: float = _setting(
+        0.0,
+        "Report a question as ambiguous (exit code 4) when the second reading has other rows"
+        " and a confidence within this distance of the first. 0 always answers.",
+    )
+    cache_dir: str = _setting(
+        "", "Where indexes of values are kept; the user's cache folder when empty."
+    )
+
+    def __post_init__(self) -> None:
+        _require(self.limit >= 1, "limit", "at least 1")
+        _require(self.timeout > 0, "timeout", "more than 0 seconds")
+        _require(0 <= self.alternatives <= 50, "alternatives", "between 0 and 50")
+        _require(0 <= self.ambiguity_margin <= 1, "ambiguity_margin", "between 0 and 1")
+
+
+def _require(holds: bool, name: str, wanted: str) -> None:
+    if not holds:
+        raise UsageError(f"The setting {name} must be {wanted}.", hint=where_to_set(name))
+
+
+def where_to_set(name: str) -> str:
+    """How a user changes the setting `name`."""
+    return (
+        f"Set it with --{name.replace('_', '-')} where the command has that flag, with"
+        f" {ENV_PREFIX}{name.upper()} or in {PROJECT_FILE}."
+    )
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Settings from flags, environment, `folder`/plainsql.toml and the user's file.
+
+    A flag that is None was not given. Raises `UsageError` when a place holds an
+    unknown setting, a value of the wrong type, or can't be read.
+    """
+    environ = os.environ if environ is None else environ
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    layers = (
+        _from_file(user_file(environ)),
+        _from_file((folder or Path.cwd()) / PROJECT_FILE),
+        _from_environment(environ),
+        _typed(given, "the command line"),
+    )
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    return replace(Settings(), **merged)
+
+
+def user_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """The path of the user's own settings, whether or not it exists."""
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", "~"), ".config")
+    return Path(base).expanduser() / "plainsql" / "config.toml"
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The settings file {path} can't be read: {error}") from error
+    try:
+        return _typed(tomllib.loads(text), str(path))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The settings file {path} is not valid TOML: {error}") from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    names = {ENV_PREFIX + item.name.upper(): item.name for item in fields(Settings)}
+    found = {names[key]: value for key, value in environ.items() if key in names and value}
+    return _typed(found, "the environment")
+
+
+def _typed(values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """`values` as the types of their fields; `place` is named in errors."""
+    defaults = {item.name: item.default for item in fields(Settings)}
+    for name in values:
+        if name not in defaults:
+            raise UsageError(
+                f"There is no setting {name!r} (found in {place}).",
+                hint="Settings: " + ", ".join(defaults) + ".",
+            )
+    return {name: _convert(name, value, defaults[name]) for name, value in values.items()}
+
+
+def _convert(name: str, value: Any, default: Any) -> Any:
+    """`value` as the type of `default`; numbers may come as text."""
+    wanted = type(default)
+    try:
+        if isinstance(value, bool) or (wanted is str and not isinstance(value, str)):
+            raise ValueError
+        if wanted is int and isinstance(value, float):
+            raise ValueError
+        return wanted(value)
+    except (TypeError, ValueError):
+        kind = {int: "a whole number", float: "a number", str: "text"}[wanted]
+        message = f"The setting {name} must be {kind}, not {value!r}."
+        raise UsageError(message, hint=where_to_set(name)) from None

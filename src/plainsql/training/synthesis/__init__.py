@@ -1,0 +1,1 @@
+"""Training pairs made from schemas and cells: templates, everyday questions, synonyms."""

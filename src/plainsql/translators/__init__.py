@@ -1,0 +1,1 @@
+"""Translators: question + schema + links -> ranked candidate queries."""
