@@ -247,17 +247,17 @@ RENDERED = [
     (
         "SELECT strftime('%Y', bought) FROM purchase",
         "postgres",
-        "SELECT EXTRACT(YEAR FROM bought) FROM purchase",
+        "SELECT EXTRACT(YEAR FROM bought) AS year FROM purchase",
     ),
     (
         "SELECT strftime('%w', bought) FROM purchase",
         "duckdb",
-        "SELECT EXTRACT(DAYOFWEEK FROM bought) FROM purchase",
+        "SELECT EXTRACT(DAYOFWEEK FROM bought) AS weekday FROM purchase",
     ),
     (
         "SELECT strftime('%w', bought) FROM purchase",
         "mysql",
-        "SELECT (DAYOFWEEK(bought) - 1) FROM purchase",
+        "SELECT (DAYOFWEEK(bought) - 1) AS weekday FROM purchase",
     ),
 ]
 

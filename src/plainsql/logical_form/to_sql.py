@@ -174,6 +174,7 @@ class _Renderer:
         items = [self.item(item) for item in select.items]
         if select.limit_per is not None:
             return self._top_per(select, items)
+        items = [_titled(*pair) for pair in zip(items, select.items, strict=True)]
         query = self._core(select, items)
         if select.order_by:
             query = query.order_by(*[self._order(key) for key in select.order_by], copy=False)
@@ -197,9 +198,10 @@ class _Renderer:
     def _top_per(self, select: Select, items: list[exp.Expr]) -> exp.Select:
         """The first `limit` rows for each value of `limit_per`, by row_number()."""
         assert select.limit_per is not None
+        labels = self._labels(select)
         named = [
-            exp.Alias(this=item, alias=exp.to_identifier(f"item_{i}"))
-            for i, item in enumerate(items, 1)
+            exp.Alias(this=item, alias=identifier(label))
+            for item, label in zip(items, labels, strict=True)
         ]
         window = exp.Window(
             this=exp.RowNumber(),
@@ -208,13 +210,23 @@ class _Renderer:
         )
         place = exp.Alias(this=window, alias=exp.to_identifier("place"))
         inner = exp.Subquery(this=self._core(select, [*named, place]), alias=_alias("ranked"))
-        names = [exp.column(f"item_{i}") for i in range(1, len(items) + 1)]
+        names = [exp.Column(this=identifier(label)) for label in labels]
         limit = self.expression(select.limit or Literal(1))
         return (
             exp.select(*names)
             .from_(inner)
             .where(exp.LTE(this=exp.column("place"), expression=limit))
         )
+
+    def _labels(self, select: Select) -> list[str]:
+        """Names of the items of a ranked block: their columns' where that is clear."""
+        labels: list[str] = []
+        for number, item in enumerate(select.items, 1):
+            own = self.schema.columns[item.column].name if isinstance(item, ColumnRef) else ""
+            label = own or _title(item) or f"item_{number}"
+            clash = label.lower() in {"place", *(other.lower() for other in labels)}
+            labels.append(f"item_{number}" if clash else label)
+        return labels
 
     def _from(self, query: exp.Select) -> exp.Select:
         for position, source in enumerate(self.joins.sources):
@@ -369,6 +381,18 @@ class _Renderer:
         return exp.Ordered(
             this=self.expression(order.key), desc=order.descending, nulls_first=nulls_first
         )
+
+
+def _title(item: Expression) -> str:
+    """A name for what SQL would call by its whole text; "" where that reads well."""
+    if isinstance(item, Share):
+        return "percentage"
+    return item.part.lower() if isinstance(item, DatePart) else ""
+
+
+def _titled(rendered: exp.Expr, item: Expression) -> exp.Expr:
+    title = _title(item)
+    return exp.Alias(this=rendered, alias=identifier(title)) if title else rendered
 
 
 def _alias(name: str) -> exp.TableAlias:
