@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,7 @@ from plainsql.logical_form.tree import (
     walk,
 )
 from plainsql.schema.graph import JoinGraph
+from plainsql.schema.introspect import sqlite_schema
 from plainsql.schema.model import Schema
 from shop import open_shop, rows_of
 
@@ -538,3 +541,18 @@ def test_ordered_sides_of_a_set_operation_execute(side: str, shop: Shop) -> None
     left = block(f"SELECT name FROM customer {side}", shop)
     tree = SetOperation("EXCEPT", left, block("SELECT name FROM employee", shop))
     assert set(rows_of(path, to_sql(tree, schema, graph))) <= {("Ann O'Neil",), ("Bob",)}
+
+
+def test_a_title_never_hides_a_column(tmp_path: Path) -> None:
+    """In SQLite ORDER BY means an alias before a column: `year` must stay the column."""
+    path = tmp_path / "films.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE film (film_id INTEGER PRIMARY KEY, shot DATE, year INT)")
+        rows = [("2001-05-01", 3), ("2002-05-01", 1), ("2000-05-01", 2)]
+        connection.executemany("INSERT INTO film (shot, year) VALUES (?, ?)", rows)
+        connection.commit()
+        schema = sqlite_schema(path)
+        graph = JoinGraph(schema)
+        gold = "SELECT CAST(strftime('%Y', shot) AS INTEGER) FROM film ORDER BY year"
+        sql = to_sql(from_sql(gold, schema, graph), schema, graph)
+        assert connection.execute(sql).fetchall() == [(2002,), (2000,), (2001,)]

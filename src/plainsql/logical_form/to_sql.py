@@ -174,7 +174,7 @@ class _Renderer:
         items = [self.item(item) for item in select.items]
         if select.limit_per is not None:
             return self._top_per(select, items)
-        items = [_titled(*pair) for pair in zip(items, select.items, strict=True)]
+        items = [self._titled(*pair) for pair in zip(items, select.items, strict=True)]
         query = self._core(select, items)
         if select.order_by:
             query = query.order_by(*[self._order(key) for key in select.order_by], copy=False)
@@ -223,10 +223,30 @@ class _Renderer:
         labels: list[str] = []
         for number, item in enumerate(select.items, 1):
             own = self.schema.columns[item.column].name if isinstance(item, ColumnRef) else ""
-            label = own or _title(item) or f"item_{number}"
+            label = own or self._title(item) or f"item_{number}"
             clash = label.lower() in {"place", *(other.lower() for other in labels)}
             labels.append(f"item_{number}" if clash else label)
         return labels
+
+    def _title(self, item: Expression) -> str:
+        """A name for what SQL would call by its whole text; "" where that reads well.
+
+        Also "" where a column in FROM has the name: ORDER BY would mean the alias.
+        """
+        title = ""
+        if isinstance(item, Share):
+            title = "percentage"
+        elif isinstance(item, DatePart):
+            title = item.part.lower()
+        tables = (self.schema.tables[source.table] for source in self.joins.sources)
+        taken = {column.name.lower() for table in tables for column in table.columns}
+        return "" if title in taken else title
+
+    def _titled(self, rendered: exp.Expr, item: Expression) -> exp.Expr:
+        if not isinstance(item, Share | DatePart):
+            return rendered
+        title = self._title(item)
+        return exp.Alias(this=rendered, alias=identifier(title)) if title else rendered
 
     def _from(self, query: exp.Select) -> exp.Select:
         for position, source in enumerate(self.joins.sources):
@@ -381,18 +401,6 @@ class _Renderer:
         return exp.Ordered(
             this=self.expression(order.key), desc=order.descending, nulls_first=nulls_first
         )
-
-
-def _title(item: Expression) -> str:
-    """A name for what SQL would call by its whole text; "" where that reads well."""
-    if isinstance(item, Share):
-        return "percentage"
-    return item.part.lower() if isinstance(item, DatePart) else ""
-
-
-def _titled(rendered: exp.Expr, item: Expression) -> exp.Expr:
-    title = _title(item)
-    return exp.Alias(this=rendered, alias=identifier(title)) if title else rendered
 
 
 def _alias(name: str) -> exp.TableAlias:
