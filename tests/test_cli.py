@@ -143,7 +143,7 @@ EXIT_CODES = [
     ([HOW_MANY, "--csv", "--no-exec"], 2, "--no-exec"),
     ([HOW_MANY, "--translator", "nobody"], 2, "no translator 'nobody'"),
     (["qwrtz plmk zxcvb?"], 3, "Nothing in this database matches"),
-    (["Which singers are unheard of?"], 3, "Nothing in this database matches"),
+    (["Which singers are unheard of?"], 3, "No query was found"),
     (["Which singers are to be dropped?"], 5, "refused"),
     (["Which singers have big shoes?"], 6, "shoe_size"),
     (["Which singers sing for ever?", "--timeout", "0.1"], 6, "stopped"),

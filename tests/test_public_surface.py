@@ -15,6 +15,7 @@ PUBLIC = [
     "Answer",
     "Candidate",
     "ConnectError",
+    "DataError",
     "Database",
     "DeniedError",
     "ExecutionError",
@@ -31,6 +32,7 @@ PUBLIC = [
     "SchemaError",
     "Settings",
     "Status",
+    "TrainingError",
     "Translator",
     "UnanswerableError",
     "UsageError",
@@ -41,6 +43,7 @@ PUBLIC = [
 EXIT_CODES = {
     "UsageError": 2,
     "QuestionError": 2,
+    "DataError": 2,
     "UnanswerableError": 3,
     "AmbiguousError": 4,
     "DeniedError": 5,
@@ -50,6 +53,7 @@ EXIT_CODES = {
     "ConnectError": 7,
     "SchemaError": 7,
     "ModelError": 7,
+    "TrainingError": 1,
     "MissingExtra": 2,
 }
 

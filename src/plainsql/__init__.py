@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plainsql.errors import (
         AmbiguousError,
         ConnectError,
+        DataError,
         DeniedError,
         ExecutionError,
         MissingExtra,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         QuestionError,
         ResourceLimit,
         SchemaError,
+        TrainingError,
         UnanswerableError,
         UsageError,
     )
@@ -42,6 +44,7 @@ __all__ = [
     "Answer",
     "Candidate",
     "ConnectError",
+    "DataError",
     "Database",
     "DeniedError",
     "ExecutionError",
@@ -58,6 +61,7 @@ __all__ = [
     "SchemaError",
     "Settings",
     "Status",
+    "TrainingError",
     "Translator",
     "UnanswerableError",
     "UsageError",

@@ -134,7 +134,7 @@ class Database:
             raise failure(trials)
         if matched and choice is not None:
             return self._answer(text, trials, choice, settings, watch)
-        return _unanswerable(text, trials, choice, watch)
+        return _unanswerable(text, trials, choice, watch, matched=matched)
 
     @cached_property
     def schema(self) -> Schema:
@@ -280,15 +280,21 @@ def anything_linked(links: Links) -> bool:
 
 
 def _unanswerable(
-    question: str, trials: Sequence[Trial], choice: Choice | None, watch: Stopwatch
+    question: str,
+    trials: Sequence[Trial],
+    choice: Choice | None,
+    watch: Stopwatch,
+    *,
+    matched: bool,
 ) -> Answer:
     """The answer that there is none. Its `sql` is a guess, made blindly and not run."""
     guess = trials[choice.index].candidate if choice else None
+    reason = "No query was found for" if matched else "Nothing in this database matches"
     return Answer(
         Status.UNANSWERABLE,
         question,
         sql=guess.sql if guess else "",
-        answer="Nothing in this database matches the question.",
+        answer=f"{reason} the question.",
         translator=guess.translator if guess else "",
         timing_ms=watch.read(),
     )

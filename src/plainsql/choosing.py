@@ -45,8 +45,8 @@ def choose(trials: Sequence[Trial], ranker: Ranker | None = None) -> Choice | No
     """The best of `trials`; None when none is possible.
 
     A trial that ran is preferred to one that was not run. Confidences are the
-    re-ranker's probabilities, or without one the softmax of the scores; 0 for
-    the trials that are not possible.
+    re-ranker's probabilities, or without one what the scores say; 0 for the
+    trials that are not possible.
     """
     possible = [i for i, trial in enumerate(trials) if trial.possible]
     if not possible:
@@ -80,10 +80,17 @@ def _ranked(trials: Sequence[Trial], ranker: Ranker) -> tuple[float, ...]:
 
 
 def _shares(trials: Sequence[Trial]) -> tuple[float, ...]:
-    """Softmax of the scores of the possible trials."""
+    """The scores of the possible trials as probabilities.
+
+    Scores are log-probabilities: what all trials together lack of 1 belongs to
+    queries that were not proposed. So a reading that the translator held for
+    unlikely stays unlikely when the likelier ones turn out not to be possible.
+    """
     top = max(trial.candidate.score for trial in trials if trial.possible)
     weights = [math.exp(trial.candidate.score - top) if trial.possible else 0.0 for trial in trials]
-    total = sum(weights)
+    proposed = sum(math.exp(min(trial.candidate.score, 0.0)) for trial in trials)
+    unproposed = max(1.0 - proposed, 0.0) * math.exp(min(-top, 700.0))
+    total = sum(weights) + unproposed
     return tuple(weight / total for weight in weights)
 
 

@@ -2,7 +2,8 @@
 
     PlainsqlError                 exit  http
     ├── UsageError                  2    400   the request itself can't be understood
-    │   └── QuestionError           2    400   empty or over-long question
+    │   ├── QuestionError           2    400   empty or over-long question
+    │   └── DataError               2    400   pairs to learn from that can't be used
     ├── UnanswerableError           3    422   nothing in the schema matches the question
     ├── AmbiguousError              4    422   several readings, none clearly best
     ├── DeniedError                 5    403   the guard refused the statement
@@ -12,6 +13,7 @@
     ├── ConnectError                7    503   the database can't be opened or read
     │   └── SchemaError             7    422   the database has no usable tables
     ├── ModelError                  7    503   weights missing, corrupt or of another version
+    ├── TrainingError               1    500   training or saving could not go on
     └── MissingExtra                2    501   an optional dependency is not installed
 
 `hint` says what to do next; `exit_code` and `http_status` are for machines.
@@ -41,6 +43,10 @@ class UsageError(PlainsqlError):
 
 class QuestionError(UsageError):
     """The question is empty, too long, or not a question."""
+
+
+class DataError(UsageError):
+    """A data set, or a row of it, can't be used for training or measuring."""
 
 
 class UnanswerableError(PlainsqlError):
@@ -101,6 +107,10 @@ class ModelError(PlainsqlError):
 
     exit_code = 7
     http_status = 503
+
+
+class TrainingError(PlainsqlError):
+    """Training, merging or saving could not go on; what was saved before is intact."""
 
 
 class MissingExtra(PlainsqlError):

@@ -35,7 +35,10 @@ class Settings:
     """What can be set. Raises `UsageError` for values out of range."""
 
     db: str = _setting("", "The database to ask: the path of an SQLite file.")
-    translator: str = _setting("parser", "Who turns questions into SQL.")
+    translator: str = _setting(
+        "parser",
+        "Who turns questions into SQL: `parser`, the folder of a model, or one on the Hub.",
+    )
     model: str = _setting("", "The folder of the parser's weights; those it ships with when empty.")
     limit: int = _setting(1000, "Rows returned at most; further rows are cut off.")
     timeout: float = _setting(10.0, "Seconds the SQL of one question may run in all.")

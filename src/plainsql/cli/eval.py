@@ -209,6 +209,8 @@ class _Flow:
             self._database = None
 
     def __enter__(self) -> _Flow:
+        # A language model takes seconds to load: no question is timed with that either.
+        getattr(self._translator, "warm_up", lambda: None)()
         return self
 
     def __exit__(self, *_: object) -> None:

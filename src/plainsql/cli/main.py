@@ -24,9 +24,15 @@ VERBS = {
     "describe": "Show the tables, columns and keys of a database.",
     "check": "Judge whether SQL may be run; it is not run.",
     "eval": "Measure accuracy on a data set of questions and gold SQL.",
+    "data": "Prepare pairs of question and SQL for training.",
+    "train": "Fine-tune a language model, or the parser, on your pairs.",
+    "generate": "Write SQL with a language model, tuned or not.",
+    "merge": "Merge an adapter into its base model.",
+    "quantize": "Make a model's weights smaller, and compare the ways to do so.",
+    "export": "Write a model for other runtimes: safetensors, GGUF, ONNX.",
     "doctor": "Check the installation, piece by piece.",
 }
-_WITH_JSON_FLAG = frozenset({"ask", "demo", "describe", "check", "doctor"})
+_WITH_JSON_FLAG = frozenset(VERBS) - {"eval"}  # whose --json names a file
 
 INTERRUPTED = 130  # what shells report after SIGINT
 PIPE_CLOSED = 141  # ... and after SIGPIPE

@@ -24,7 +24,10 @@ def db_option(function: Function) -> Function:
 def translator_option(function: Function) -> Function:
     """--translator, who turns questions into SQL."""
     return click.option(
-        "--translator", metavar="NAME", help="Who turns questions into SQL. [default: parser]"
+        "--translator",
+        metavar="NAME",
+        help="Who turns questions into SQL: parser, a model's folder, or OWNER/NAME on the Hub."
+        " [default: parser]",
     )(function)
 
 

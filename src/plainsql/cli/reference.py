@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -34,8 +35,19 @@ def reference() -> str:
     for verb in VERBS:
         command = program.get_command(context, verb)
         assert command is not None
-        sections.append(_section(f"plainsql {verb}", command, context))
+        sections += _sections(f"plainsql {verb}", command, context)
     return "\n".join([*sections, SETTINGS, *_setting_rows()]) + "\n"
+
+
+def _sections(title: str, command: click.Command, parent: click.Context) -> Iterator[str]:
+    """The section of a verb, and of each command of its own."""
+    yield _section(title, command, parent)
+    if isinstance(command, click.Group):
+        inside = click.Context(command, info_name=title.split()[-1], parent=parent)
+        for name in command.list_commands(inside):
+            found = command.get_command(inside, name)
+            if found is not None and not found.hidden:
+                yield _section(f"{title} {name}", found, inside)
 
 
 def _section(title: str, command: click.Command, parent: click.Context | None) -> str:

@@ -7,16 +7,21 @@ case (`question`, `sql` or `query`, `db` or `db_id`).
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plainsql.errors import ConnectError, UsageError
+from plainsql.evaluation.entries import entries
 
 SUFFIXES = (".sqlite", ".db", ".sqlite3")
+
+# The names of a field in the forms that are read, the likeliest first.
+QUESTION = ("question",)
+SQL = ("query", "SQL", "sql")  # `query` first: in Spider's own files `sql` is a parse, not text
+DATABASE = ("db_id", "db")
+EVIDENCE = ("evidence",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,64 +40,37 @@ class Example:
         return f"{self.question} {self.evidence}".strip() if with_evidence else self.question
 
 
-def load_dataset(path: Path) -> tuple[Example, ...]:
+def load_dataset(path: Path, *, need_sql: bool = True) -> tuple[Example, ...]:
     """All examples of a .json, .jsonl or .csv file, in file order.
 
     Raises UsageError when the file is missing, empty, of another form, or when
-    an entry lacks a question, its SQL or its database.
+    an entry lacks a question, its database or, unless it isn't needed, its SQL.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(
-            f"{path.name}: unknown kind of data set.", hint="Use .json, .jsonl or .csv."
-        )
-    try:
-        entries = reader(path)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file.") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise UsageError(f"{path}: not a readable {path.suffix} file: {error}") from error
-    if not entries:
+    found = list(entries(path))
+    for entry in found:
+        if entry.error:
+            fault = f"line {entry.line}: {entry.error}"
+            raise UsageError(f"{path}: not a readable {path.suffix} file: {fault}")
+    if not found:
         raise UsageError(f"{path}: the data set is empty.")
-    return tuple(_example(entry, number, path) for number, entry in enumerate(entries, 1))
+    return tuple(_example(entry.value, n, path, need_sql) for n, entry in enumerate(found, 1))
 
 
-def _read_json(path: Path) -> list[Any]:
-    entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    if not isinstance(entries, list):
-        raise ValueError("expected a list of questions")
-    return entries
-
-
-def _read_lines(path: Path) -> list[Any]:
-    lines = path.read_text(encoding="utf-8-sig").split("\n")
-    return [json.loads(line) for line in lines if line.strip()]
-
-
-def _read_csv(path: Path) -> list[Any]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-_READERS = {".json": _read_json, ".jsonl": _read_lines, ".csv": _read_csv}
-
-
-def _example(entry: object, number: int, path: Path) -> Example:
+def _example(entry: object, number: int, path: Path, need_sql: bool) -> Example:
     place = f"{path.name}, entry {number}"
     if not isinstance(entry, dict):
         raise UsageError(f"{place}: expected an object with question, query and db_id.")
     return Example(
-        question=_required(entry, ("question",), place),
-        # `query` first: in Spider's own files `sql` is a parse, not text
-        sql=_required(entry, ("query", "SQL", "sql"), place),
-        db=_required(entry, ("db_id", "db"), place),
-        evidence=_text(entry, ("evidence",)),
-        difficulty=_text(entry, ("difficulty",)),
+        question=_required(entry, QUESTION, place),
+        sql=_required(entry, SQL, place) if need_sql else text_field(entry, SQL),
+        db=_required(entry, DATABASE, place),
+        evidence=text_field(entry, EVIDENCE),
+        difficulty=text_field(entry, ("difficulty",)),
         position=number - 1,
     )
 
 
-def _text(entry: Mapping[Any, Any], names: Sequence[str]) -> str:
+def text_field(entry: Mapping[Any, Any], names: Sequence[str]) -> str:
     """The first of the fields that holds text, whatever the case of its name."""
     by_name = {str(key).strip().lower(): value for key, value in entry.items()}
     found = (entry.get(name) or by_name.get(name.lower()) for name in names)
@@ -100,7 +78,7 @@ def _text(entry: Mapping[Any, Any], names: Sequence[str]) -> str:
 
 
 def _required(entry: Mapping[Any, Any], names: Sequence[str], place: str) -> str:
-    value = _text(entry, names)
+    value = text_field(entry, names)
     if not value:
         raise UsageError(
             f"{place}: no {names[0]}.",
@@ -138,7 +116,7 @@ def database_paths(root: Path, names: Iterable[str]) -> dict[str, Path]:
 
     Raises ConnectError naming all that are missing, before any question is asked.
     """
-    found = {name: _database_path(root, name) for name in dict.fromkeys(names)}
+    found = {name: database_path(root, name) for name in dict.fromkeys(names)}
     missing = [name for name, path in found.items() if path is None]
     if missing:
         shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
@@ -149,7 +127,8 @@ def database_paths(root: Path, names: Iterable[str]) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-def _database_path(root: Path, name: str) -> Path | None:
+def database_path(root: Path, name: str) -> Path | None:
+    """The file of the database `name` under `root`, None where there is none."""
     places = (root / name / f"{name}{suffix}" for suffix in SUFFIXES)
     flat = (root / f"{name}{suffix}" for suffix in SUFFIXES)
     return next((path for path in (*places, *flat) if path.is_file()), None)

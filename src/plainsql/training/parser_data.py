@@ -10,7 +10,7 @@ import json
 import pickle
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,9 +34,14 @@ from plainsql.training.synthesis.perturb import perturb_schema
 from plainsql.translators.parser.arrays import ModelInput, ModelTarget
 from plainsql.translators.parser.features import MAX_TOKENS, FeatureBuilder
 
-_NO_LINKS = 0.08  # share of examples whose name links are all dropped
-_FEW_LINKS = 0.15  # share that loses each name link with probability one half
-_RENAMED = 0.25  # share whose schema gets other names
+
+@dataclass(frozen=True, slots=True)
+class Perturbation:
+    """How often an example is changed when it is drawn, as shares of the draws."""
+
+    renamed: float = 0.25  # the schema gets other names
+    no_links: float = 0.08  # all name links are dropped
+    few_links: float = 0.15  # each name link is dropped with probability one half
 
 
 class Source:
@@ -51,6 +56,7 @@ class Source:
         builder: FeatureBuilder,
         synonyms: dict[str, list[str]],
         vectors: WordVectors,
+        perturbation: Perturbation = Perturbation(),
     ) -> None:
         self.name = name
         self.weight = weight
@@ -59,6 +65,7 @@ class Source:
         self._builder = builder
         self._synonyms = synonyms
         self._vectors = vectors
+        self._perturbation = perturbation
 
     def __len__(self) -> int:
         return len(self._prepared)
@@ -76,14 +83,14 @@ class Source:
     def _perturb(
         self, schema: Schema, links: Links, rng: np.random.Generator
     ) -> tuple[Schema, Links]:
-        draw = rng.random()
-        if draw < _RENAMED:
+        draw, shares = rng.random(), self._perturbation
+        if draw < shares.renamed:
             seed = random.Random(int(rng.integers(2**31)))
             schema = perturb_schema(schema, seed, self._synonyms, float(seed.uniform(0.1, 0.6)))
             links = replace(links, names=match_schema(links.question, schema, self._vectors))
-        elif draw < _RENAMED + _NO_LINKS:
+        elif draw < shares.renamed + shares.no_links:
             links = replace(links, names=())
-        elif draw < _RENAMED + _NO_LINKS + _FEW_LINKS:
+        elif draw < shares.renamed + shares.no_links + shares.few_links:
             kept = tuple(name for name in links.names if rng.random() < 0.5)
             links = replace(links, names=kept)
         return schema, links

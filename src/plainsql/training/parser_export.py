@@ -244,6 +244,7 @@ def _export_graph(
 
 def to_onnx(graph: nn.Module, inputs: Arrays, outputs: Sequence[str], path: Path) -> None:
     """Write a float32 graph whose lengths are free."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision aloud
     free = tuple(dict.fromkeys(FREE_AXES[name], torch.export.Dim.AUTO) for name in inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations

@@ -107,18 +107,23 @@ def prepare(
 ) -> Iterator[Prepared]:
     """Links and parses; pairs outside the grammar or with unseen literals are left out."""
     for pair in pairs:
-        database = databases[pair.key]
-        graph = join_graph(database.schema)
         try:
-            tree = canonical(from_sql(pair.sql, database.schema, graph), database.schema)
-            index = _index(database.path, pair.key, databases)
-            links = link(pair.question, database.schema, index, vectors)
-            if not database.path:
-                links = _with_gold_cells(links, tree)
-            _check(links, tree, database.schema, graph)
+            yield prepare_one(pair, databases, vectors)
         except NotCovered:
             continue
-        yield Prepared(pair.key, links, tree)
+
+
+def prepare_one(pair: Pair, databases: dict[str, Database], vectors: WordVectors) -> Prepared:
+    """One pair, linked and parsed. Raises `NotCovered` with the reason it can't be used."""
+    database = databases[pair.key]
+    graph = join_graph(database.schema)
+    tree = canonical(from_sql(pair.sql, database.schema, graph), database.schema)
+    index = _index(database.path, pair.key, databases)
+    links = link(pair.question, database.schema, index, vectors)
+    if not database.path:
+        links = _with_gold_cells(links, tree)
+    _check(links, tree, database.schema, graph)
+    return Prepared(pair.key, links, tree)
 
 
 _indexes: dict[str, ValueIndex] = {}

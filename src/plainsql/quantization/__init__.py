@@ -1,0 +1,1 @@
+"""Smaller weights: quantization after training, and what each method costs."""

@@ -1,0 +1,1 @@
+"""Language models as translators: prompts, loading, generation, and SQL out of what they say."""
