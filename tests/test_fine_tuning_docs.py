@@ -49,6 +49,8 @@ def _parse(command: click.Command, name: str, words: list[str]) -> dict[str, obj
     """The values of the flags, by the command's own parser; nothing is run."""
     context = click.Context(command, info_name=name)
     if isinstance(command, click.Group):
+        if not words:
+            return {}  # a verb that is only mentioned
         command.parse_args(context, words)
         rest = [*getattr(context, "_protected_args", []), *context.args]
         verb, found, rest = command.resolve_command(context, rest)

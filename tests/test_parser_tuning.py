@@ -34,6 +34,7 @@ from plainsql.training.parser_tuning.settings import Settings
 from plainsql.training.tuning.callbacks import Interrupt
 from plainsql.training.tuning.checkpoints import RunFolder, last_checkpoint
 from plainsql.training.tuning.config import load_train_config
+from plainsql.training.tuning.merge_evaluation import measure
 from plainsql.translators.base import translator
 from plainsql.translators.language_model.model_info import ModelInfo
 from plainsql.translators.parser.features import FeatureBuilder
@@ -360,6 +361,13 @@ def test_an_adapter_merges_into_what_the_run_exported(run: Path, tmp_path: Path)
     assert merged.max_difference < 0.5  # by int8, on random inputs
     with pytest.raises(UsageError, match="exists already"):
         merge_parser(run, tmp_path / "merged")
+
+
+def test_an_adapter_is_asked_on_its_base(run: Path, data: Path) -> None:
+    """What `plainsql merge --data` measures before and after."""
+    before, after = measure(run / "adapter", data, limit=3), measure(run / "best", data, limit=3)
+    assert (before.total, before.rule) == (3, "execution accuracy")
+    assert before == after
 
 
 def test_a_damaged_adapter_and_another_base_are_named(run: Path, tmp_path: Path) -> None:

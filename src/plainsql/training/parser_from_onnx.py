@@ -149,7 +149,11 @@ def load_parser(folder: Path | None = None) -> ParserModel:
     manifest.check(folder)
     encoder, step = Graph.read(folder / ENCODER), Graph.read(folder / STEP)
     weights = {**dict(encoder.weights()), **dict(step.weights()), _WORDS: words(folder)}
-    model = ParserModel(network_of(manifest, weights, encoder.heads(f"{_QUERY}.bias")))
+    heads = encoder.heads(f"{_QUERY}.bias")
+    try:
+        model = ParserModel(network_of(manifest, weights, heads))
+    except KeyError as error:
+        raise ModelError(f"{folder} lacks {error.args[0]}.", hint=_HINT) from error
     _fill(model, weights, folder)
     return model.eval()
 
@@ -161,7 +165,10 @@ def words(folder: Path) -> NDArray[np.float32]:
 
 
 def network_of(manifest: Manifest, weights: Weights, encoder_heads: int) -> ParserConfig:
-    """The sizes of a network, from its names and the shapes of its weights."""
+    """The sizes of a network, from its names and the shapes of its weights.
+
+    Raises KeyError with the name of a weight that is missing.
+    """
     vocabulary, width = weights[_WORDS].shape
     return ParserConfig(
         symbols=list(manifest.symbols),

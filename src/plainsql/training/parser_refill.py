@@ -32,7 +32,8 @@ from plainsql.training.word_table import write_words
 from plainsql.translators.parser.runtime import ENCODER, STEP, TOKENIZER, open_session
 
 MOST_LEVEL = 127  # int8, symmetric
-_LEAST_COSINE = 0.98  # of an output to torch's; shipped: 0.9992 and 1.0000
+# Of an output to torch's. The shipped files have 0.999, weights in the wrong place about 0.
+_LEAST_COSINE = 0.9
 Constants = dict[str, NDArray[Any]]
 
 
