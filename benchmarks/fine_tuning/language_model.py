@@ -61,6 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=HOUR, help="what the run may take on two idle cores [60]"
     )
+    parser.add_argument("--questions", type=int, default=0, help="asked in each test [1000]")
     parser.add_argument("--base", type=Path, help="a base of an earlier run: no pre-training")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument("--seed", type=int, default=0)
@@ -70,7 +71,8 @@ def _options() -> argparse.Namespace:
 
 def _sizes(options: argparse.Namespace) -> plan.Sizes:
     sizes = plan.SMOKE if options.smoke else plan.Sizes().scaled(options.minutes / HOUR)
-    return replace(sizes, threads=options.threads, seed=options.seed)
+    questions = options.questions or sizes.test
+    return replace(sizes, threads=options.threads, seed=options.seed, test=questions)
 
 
 def _pretraining(base: Path) -> dict[str, Any]:
