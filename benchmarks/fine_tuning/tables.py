@@ -52,14 +52,16 @@ def _heading(results: Results, sizes: plan.Sizes, command: str) -> str:
     )
     own = _accuracy(results["base in its own form"])
     examples = results["full training"]["examples"]
-    return (
-        f"`{command}`, seed {sizes.seed}, {os.cpu_count()} CPU cores.\n\n{made}In the shorthand of its pre-training it"
-        f" writes the gold query for {own} of {sizes.test:,} test questions. It is tuned on"
-        f" {examples:,} examples of plainsql's `instruct` prompt with DDL, {sizes.epochs:g}"
-        f" epoch, rank {plan.RANK}. No table is in two of pre-training, tuning and test."
-        " Accuracy: exact logical form, with a 95 % interval. Memory: peak of the process, and in"
-        " brackets what came after the libraries were loaded."
+    paragraphs = (
+        f"`{command}`, seed {sizes.seed}, {os.cpu_count()} CPU cores.",
+        f"{made}In the shorthand of its pre-training it writes the gold query for {own} of"
+        f" {sizes.test:,} test questions. It is tuned on {examples:,} examples of plainsql's"
+        f" `instruct` prompt with DDL, {sizes.epochs:g} epoch, rank {plan.RANK}. No table is in"
+        " two of pre-training, tuning and test. Accuracy: exact logical form, with a 95 %"
+        " interval. Memory: peak of the process, and in brackets what came after the libraries"
+        " were loaded.",
     )
+    return "\n\n".join(paragraphs)
 
 
 def _tuning_row(results: Results, method: plan.Method) -> list[str]:

@@ -100,7 +100,10 @@ class TrainConfig:
         16, "Steps", "Batches added up before an update: a larger batch at no memory, but slower."
     )
     learning_rate: float = _setting(
-        0.0, "Steps", "Peak learning rate; 0: 2e-4 for adapters, 2e-5 where all weights learn."
+        0.0,
+        "Steps",
+        "Peak learning rate; 0: 2e-4 for adapters, 2e-5 where all weights learn; for the parser"
+        " 1e-3 and 1e-4.",
     )
     schedule: str = _setting(
         "cosine",
