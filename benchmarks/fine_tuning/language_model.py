@@ -61,7 +61,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--minutes", type=float, default=HOUR, help="what the run may take on two idle cores [60]"
     )
-    parser.add_argument("--questions", type=int, default=0, help="asked in each test [1000]")
+    parser.add_argument("--questions", type=int, default=0, help="asked in each test [500]")
     parser.add_argument("--base", type=Path, help="a base of an earlier run: no pre-training")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
     parser.add_argument("--seed", type=int, default=0)

@@ -2,8 +2,9 @@
 
 What makes minutes on a CPU enough: the tokenizer gives a word the same tokens wherever
 it stands (a space is a token, all text is lower-case), so that values can be copied from
-question to SQL token by token; matrices are trained by Muon, which needs half the steps
-of AdamW here; and the run begins with short examples, of which there are more a second.
+question to SQL token by token; the heads that copy are there from the start (see
+copying_heads.py); matrices are trained by Muon, which needs half the steps of AdamW
+here; and the run begins with short examples, of which there are more a second.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import copying_heads
 import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -50,9 +52,9 @@ class Recipe:
     minutes: float = 22.0  # at most; where they are short there are fewer steps
     short: int = 64  # tokens of the examples to begin with
     short_share: float = 0.25  # of the run, on those alone
-    matrix_rate: float = 0.02  # of Muon, for the layers' matrices
-    rate: float = 2e-3  # of AdamW, for the rest
-    cooldown: float = 0.5  # the share of steps over which the rates fall to zero
+    matrix_rate: float = 0.006  # of Muon, for the layers' matrices
+    rate: float = 6e-4  # of AdamW, for the rest
+    cooldown: float = 0.7  # the share of steps over which the rates fall to zero
     seed: int = 0
 
 
@@ -97,9 +99,9 @@ def prompt_words() -> str:
 
 
 def make_model(recipe: Recipe) -> LlamaForCausalLM:
-    """The untrained model, in float32."""
+    """The untrained model, in float32; it knows how to copy."""
     torch.manual_seed(recipe.seed)
-    return LlamaForCausalLM(
+    model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=recipe.vocabulary,
             hidden_size=recipe.width,
@@ -116,6 +118,8 @@ def make_model(recipe: Recipe) -> LlamaForCausalLM:
             attn_implementation="eager",
         )
     )
+    copying_heads.put_in(model, recipe.seed)
+    return model
 
 
 def encode(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Example]:
