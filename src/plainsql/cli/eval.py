@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,14 +11,13 @@ import click
 
 from plainsql.cli.options import translator_option
 from plainsql.cli.output import note
-from plainsql.errors import MissingExtra, ModelError, PlainsqlError, UsageError
+from plainsql.errors import UsageError
 from plainsql.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from plainsql.ask import Database
     from plainsql.evaluation.datasets import Example
     from plainsql.evaluation.report import Report
-    from plainsql.evaluation.run import AskOne, Options, Prediction
+    from plainsql.evaluation.run import AskOne, Options
     from plainsql.schema.model import Schema
     from plainsql.translators.base import Translator
 
@@ -92,6 +90,7 @@ def _refuse_conflicts(flags: dict[str, Any]) -> None:
 
 
 def _report(dataset: Path, databases: Path, flags: dict[str, Any]) -> Report:
+    from plainsql.evaluation.asking import Asking
     from plainsql.evaluation.datasets import database_paths, load_dataset, select
     from plainsql.evaluation.run import evaluate
 
@@ -106,8 +105,9 @@ def _report(dataset: Path, databases: Path, flags: dict[str, Any]) -> Report:
             name = flags["from_predictions"].name
             ask_one = _from_file(flags["from_predictions"], chosen, len(everything))
         else:
-            flow = opened.enter_context(_Flow(flags))
-            name, ask_one = flow.name, flow.ask_one
+            asked, settings = _translator(flags)
+            asking = opened.enter_context(Asking(asked, settings, warm_up=True))
+            name, ask_one = asked.name, asking.ask_one
         return evaluate(
             chosen,
             ask_one,
@@ -116,6 +116,14 @@ def _report(dataset: Path, databases: Path, flags: dict[str, Any]) -> Report:
             options=_options(dataset.name, name, flags),
             predictions=_output(flags["predictions"], opened),
         )
+
+
+def _translator(flags: dict[str, Any]) -> tuple[Translator, Settings]:
+    """The translator to measure, and the settings to ask it with."""
+    from plainsql.translators.base import translator
+
+    settings = load_settings({name: flags[name] for name in ("translator", "alternatives")})
+    return translator(settings.translator, settings.model), settings
 
 
 def _options(dataset: str, translator: str, flags: dict[str, Any]) -> Options:
@@ -155,67 +163,3 @@ def _output(path: Path | None, opened: ExitStack) -> TextIO | None:
         return opened.enter_context(path.open("w", encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: can't be written: {error}") from error
-
-
-class _Flow:
-    """The ask flow as the function that an evaluation asks: one database open at a time."""
-
-    def __init__(self, flags: dict[str, Any]) -> None:
-        from plainsql.translators.base import translator
-
-        wanted = {name: flags[name] for name in ("translator", "alternatives")}
-        self._settings: Settings = load_settings(wanted)
-        # made once: a translator may hold a model
-        self._translator: Translator = translator(self._settings.translator, self._settings.model)
-        self._path: Path | None = None
-        self._database: Database | None = None
-
-    @property
-    def name(self) -> str:
-        return self._translator.name
-
-    def ask_one(self, path: Path, question: str, schema: Schema | None) -> Prediction:
-        """One question; an error of plainsql's tree is a prediction without SQL."""
-        from plainsql.evaluation.run import Prediction
-
-        database = self._opened(path, schema)
-        start = time.perf_counter()
-        try:
-            answer = database.ask(question)
-        except (ModelError, MissingExtra):
-            raise
-        except PlainsqlError as error:
-            return Prediction("", ms=_ms_since(start), error=error.message)
-        others = tuple(other.sql for other in answer.alternatives)
-        error_text = "" if answer.sql else answer.answer
-        return Prediction(answer.sql, others, _ms_since(start), error_text)
-
-    def _opened(self, path: Path, schema: Schema | None) -> Database:
-        from plainsql.ask import connect
-
-        if self._database is None or self._path != path:
-            self._close()
-            self._database = connect(
-                path, schema=schema, translator=self._translator, settings=self._settings
-            )
-            self._path = path
-            # Builds the index of values, so that no question is timed with it.
-            self._database.link("warm up")
-        return self._database
-
-    def _close(self) -> None:
-        if self._database is not None:
-            self._database.close()
-            self._database = None
-
-    def __enter__(self) -> _Flow:
-        # A language model takes seconds to load: no question is timed with that either.
-        getattr(self._translator, "warm_up", lambda: None)()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-
-def _ms_since(start: float) -> float:
-    return 1000 * (time.perf_counter() - start)

@@ -12,17 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-from plainsql.errors import DataError, MissingExtra, ModelError, PlainsqlError, TrainingError
+from plainsql.errors import DataError, PlainsqlError, TrainingError
 from plainsql.training.peak_memory import peak_memory
-
-if TYPE_CHECKING:
-    from plainsql.evaluation.run import Prediction
-    from plainsql.schema.model import Schema
 
 LANGUAGE_MODEL, PARSER = "language model", "parser"
 _FAILED = 1
@@ -137,8 +132,10 @@ def _parser(job: Job) -> Measured:
 
     Without torch, which an exported parser does not need: the peak is that of its use.
     """
+    from plainsql.evaluation.asking import Asking
     from plainsql.evaluation.datasets import Example, database_paths
     from plainsql.evaluation.run import Options, evaluate
+    from plainsql.translators.parser.translator import ParserTranslator
 
     rows, databases = _rows(job)
     if not databases:
@@ -151,61 +148,14 @@ def _parser(job: Job) -> Measured:
         for at, row in enumerate(sorted(rows, key=lambda row: row["db"]))
     ]
     paths = database_paths(Path(databases), [example.db for example in examples])
-    with Asking(Path(job.model)) as asking:
-        libraries = peak_memory()
+    libraries = peak_memory()
+    with Asking(ParserTranslator(Path(job.model)), warm_up=True) as asking:
         report = evaluate(examples, asking.ask_one, paths, options=Options(timeout=_TIMEOUT))
     scored = [outcome for outcome in report.outcomes if not outcome.gold_error]
     right = sum(outcome.same for outcome in scored)
-    ms = 1000 * sum(asking.times) / max(len(asking.times), 1)
+    times = [outcome.ms for outcome in report.outcomes if outcome.ms is not None]
+    ms = sum(times) / max(len(times), 1)
     return Measured(right, len(scored), "execution accuracy", ms, peak_memory(), libraries)
-
-
-class Asking:
-    """The ask flow over one database at a time, its time taken. Use as a context.
-
-    The first question about a database is asked twice and timed the second time: it
-    builds the index of values, and the very first one loads the weights.
-    """
-
-    def __init__(self, model: Path) -> None:
-        from plainsql.translators.parser.translator import ParserTranslator
-
-        self.times: list[float] = []  # seconds
-        self._translator = ParserTranslator(model)
-        self._opened = ExitStack()
-        self._path: Path | None = None
-        self._database: Any = None
-
-    def ask_one(self, path: Path, question: str, schema: Schema | None) -> Prediction:
-        """One question, as `evaluate` wants it asked."""
-        from plainsql.ask import connect
-
-        if path != self._path:
-            self._opened.close()
-            database = connect(path, schema=schema, translator=self._translator)
-            self._database, self._path = self._opened.enter_context(database), path
-            self._ask(question)
-        start = time.perf_counter()
-        found = self._ask(question)
-        self.times.append(time.perf_counter() - start)
-        return found
-
-    def _ask(self, question: str) -> Prediction:
-        from plainsql.evaluation.run import Prediction
-
-        try:
-            answer = self._database.ask(question)
-        except (ModelError, MissingExtra):
-            raise  # no question can be answered
-        except PlainsqlError as error:
-            return Prediction("", error=error.message)
-        return Prediction(answer.sql, error="" if answer.sql else answer.answer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
 
 
 def main() -> int:

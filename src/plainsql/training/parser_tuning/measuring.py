@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from plainsql.ask import Database, connect
-from plainsql.errors import ConnectError, MissingExtra, ModelError, PlainsqlError
+from plainsql.errors import ConnectError
+from plainsql.evaluation.asking import Asking
 from plainsql.evaluation.datasets import Example, database_paths
 from plainsql.evaluation.report import Report
-from plainsql.evaluation.run import Options, Prediction, evaluate
+from plainsql.evaluation.run import Options, evaluate
 from plainsql.schema.model import Schema
-from plainsql.settings import Settings, load_settings
+from plainsql.settings import load_settings
 from plainsql.training.parser_model import ParserModel
 from plainsql.training.parser_stepper import TorchStepper
 from plainsql.translators.base import Translator
@@ -24,55 +23,6 @@ from plainsql.translators.parser.translator import ParserTranslator
 TIMEOUT = 10.0  # seconds for a statement; a gold query that takes longer is left out
 
 
-class Asking:
-    """The ask flow with one translator, one database open at a time. Use as a context."""
-
-    def __init__(self, translator: Translator, settings: Settings | None = None) -> None:
-        self._translator = translator
-        self._settings = settings or load_settings()
-        self._path: Path | None = None
-        self._database: Database | None = None
-
-    def ask_one(self, path: Path, question: str, schema: Schema | None) -> Prediction:
-        """One question; an error of plainsql's tree is a prediction without SQL.
-
-        Raises `ModelError` and `MissingExtra`, which every question would.
-        """
-        try:
-            answer = self._opened(path, schema).ask(question)
-        except (ModelError, MissingExtra):
-            raise
-        except PlainsqlError as error:
-            return Prediction("", error=error.message)
-        return Prediction(answer.sql, error="" if answer.sql else answer.answer)
-
-    def _opened(self, path: Path, schema: Schema | None) -> Database:
-        if self._database is None or self._path != path:
-            self.close()
-            self._path = path
-            self._database = connect(
-                path, schema=schema, translator=self._translator, settings=self._settings
-            )
-        return self._database
-
-    def close(self) -> None:
-        """Close the open database."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
 def measure(
     translator: Translator,
     examples: Sequence[Example],
@@ -80,7 +30,7 @@ def measure(
     schemas: Mapping[str, Schema] | None = None,
 ) -> Report:
     """Ask every example, over its database's own schema unless `schemas` has another."""
-    with Asking(translator) as asking:
+    with Asking(translator, load_settings()) as asking:
         return evaluate(
             examples,
             asking.ask_one,
@@ -107,7 +57,7 @@ def predictions(
             asked: Translator = torch_translator(adapted.parser, adapted.base.folder)
         else:
             asked = translator(str(folder))
-        with Asking(asked) as asking:
+        with Asking(asked, load_settings()) as asking:
             return [_predicted(asking, row, str(root)) for row in rows]
 
 

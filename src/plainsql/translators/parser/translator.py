@@ -53,6 +53,10 @@ class ParserTranslator:
         _ = self.model
         return FeatureBuilder(self.folder / TOKENIZER)
 
+    def warm_up(self) -> None:
+        """Load the weights now rather than with the first question. Raises `ModelError`."""
+        _ = self.builder
+
     def propose(self, question: str, schema: Schema, links: Links, n: int) -> list[Candidate]:
         """At most `n` different queries, most probable first. Every one executes.
 
