@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from servers import mariadb_server as mariadb_server
+from servers import postgresql_server as postgresql_server
+
 CONCERTS = """
 CREATE TABLE singer (
     singer_id INTEGER PRIMARY KEY, name TEXT NOT NULL, country TEXT, age INTEGER, photo BLOB

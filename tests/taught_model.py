@@ -45,10 +45,16 @@ def concerts_model(root: Path) -> tuple[Path, Path]:
     """A model that gives `ANSWERS`, and the database they are about, in `root`/taught."""
     folder = root / "taught"
     folder.mkdir()
+    database = make_concerts(folder)
+    return taught_model(folder / "model", ANSWERS, database), database
+
+
+def make_concerts(folder: Path) -> Path:
+    """The database of the concerts, written into `folder`."""
     database = folder / "concerts.sqlite"
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(CONCERTS)
-    return taught_model(folder / "model", ANSWERS, database), database
+    return database
 
 
 def taught_model(
@@ -57,7 +63,7 @@ def taught_model(
     """Write a model into `folder` that answers the questions of `answers`; return the folder."""
     import torch
 
-    tiny_model("llama", folder)
+    tiny_model("llama", folder, chat=prompt.style == "chat")
     ModelInfo("full", prompt=prompt).write(folder)
     translator = LanguageModelTranslator(folder)
     batch = _batch(translator, answers, database)

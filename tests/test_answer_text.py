@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
-from plainsql.answer_text import answer_sentence, cell_text, column_label
+from plainsql.answer_text import answer_sentence, cell_text, column_label, sqlite_headers
 from plainsql.records import Cell, Rows
 from plainsql.schema.model import Column, ColumnType, Schema, Table
 
@@ -71,6 +73,7 @@ LABELS = [
     ("unit_price", "", "unit price"),
     ('"T1"."Name"', "", "name"),
     ("unknown_column", "", "unknown_column"),
+    ("avg(CAST(unit_price AS DOUBLE PRECISION))", "", "average unit price"),
     ("round(stuAge, 2)", "", "round(stuAge, 2)"),
 ]
 
@@ -78,6 +81,25 @@ LABELS = [
 @pytest.mark.parametrize(("header", "sql", "label"), LABELS)
 def test_column_label(header: str, sql: str, label: str) -> None:
     assert column_label(header, sql, SCHEMA) == label
+
+
+@pytest.mark.parametrize(
+    ("headers", "sql"),
+    [
+        (("count",), "SELECT COUNT(*) FROM singer"),
+        (("count_star()",), "SELECT COUNT(*) FROM singer WHERE name <> 'a, (b'"),
+        (("name", "avg"), "SELECT name, AVG(unit_price) FROM t GROUP BY name"),
+        (("sum(x)",), "SELECT SUM(x) FROM t"),
+    ],
+)
+def test_headers_of_other_engines(headers: tuple[str, ...], sql: str) -> None:
+    items = sql.removeprefix("SELECT ").split(" FROM ")[0].split(", ")
+    assert sqlite_headers(headers, sql) == tuple(items)
+
+
+def test_headers_that_are_names_stay() -> None:
+    assert sqlite_headers(("n",), "SELECT COUNT(*) AS n FROM t") == ("n",)
+    assert sqlite_headers(("a", "b"), "SELECT * FROM t") == ("a", "b")
 
 
 CELLS = [
@@ -88,7 +110,13 @@ CELLS = [
     (1234.56789, "1234.5679"),
     (1e-7, "1e-07"),
     (1e300, "1e+300"),
-    (float("inf"), "inf"),
+    (float("inf"), "Infinity"),
+    (Decimal("NaN"), "NaN"),
+    (Decimal("12.50"), "12.50"),
+    (Decimal("2.00"), "2"),
+    (Decimal("54.2277777777777778"), "54.2278"),
+    (Decimal("123456789012345678901"), "123456789012345678901"),
+    (True, "true"),
     (-0.25, "-0.25"),
     (b"\x00\x01", "(2 bytes)"),
     ("two\nlines", "two lines"),

@@ -33,7 +33,8 @@ HOW_MANY = "How many singers are there?"
 COUNT = "SELECT count(*) FROM singer"
 NAMES = "SELECT name FROM singer ORDER BY singer_id"
 ENDLESS = (
-    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n, singer"
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i > 0)"
+    " SELECT count(*) FROM n, singer"
 )
 
 

@@ -251,7 +251,6 @@ TEN = "replace(printf('%990d', 0), ' ', 'abcdefghij')"  # about 10,000 character
 @pytest.mark.parametrize(
     "sql",
     [
-        f"SELECT {TEN} FROM number",  # 20 MB of rows
         f"SELECT group_concat({TEN}) FROM number",  # 20 MB in one cell
         f"SELECT length(json_group_array({TEN})) FROM number",
         "WITH RECURSIVE c(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM c) SELECT max(s) FROM c",
@@ -268,11 +267,59 @@ def test_resources(engine: SQLiteEngine, sql: str) -> None:
     assert engine.run("SELECT 1").rows == ((1,),)
 
 
+def test_large_results_are_cut(engine: SQLiteEngine) -> None:
+    rows = engine.run(f"SELECT {TEN} FROM number", limit=10_000)  # 20 MB in all
+    assert rows.truncated
+    assert 900 < len(rows.rows) < 1020
+
+
 def test_result_bytes_can_be_set(path: Path) -> None:
-    with SQLiteEngine(path, limits=Limits(result_bytes=20)) as engine:
+    with SQLiteEngine(path, limits=Limits(result_bytes=40)) as engine:
         assert engine.run("SELECT 'four'").rows == (("four",),)
-        with pytest.raises(ResourceLimit, match="larger"):
-            engine.run("SELECT 'a text of more than twenty letters'")
+        rows = engine.run("SELECT 'four' UNION ALL SELECT 'a text of more than twenty letters'")
+        assert (rows.rows, rows.truncated) == ((("four",),), True)
+
+
+def test_long_cells_are_cut(path: Path) -> None:
+    with SQLiteEngine(path, limits=Limits(cell_chars=6)) as engine:
+        rows = engine.run("SELECT 'seven letters', x'01020304050607', 12345678, 'four'")
+        assert rows.rows == (("seven ", b"\1\2\3\4\5\6", 12345678, "four"),)
+        assert rows.truncated
+        assert not engine.run("SELECT 'sixsix'").truncated
+
+
+def test_streams_are_whole(engine: SQLiteEngine) -> None:
+    with engine.stream(f"SELECT n, {TEN} FROM number ORDER BY n") as stream:
+        assert stream.columns[0] == "n"
+        counts = [len(batch) for batch in stream]
+    assert sum(counts) == 2000
+    assert max(counts) <= 16  # rows of 10 kB come a few at a time
+
+
+def test_leaving_a_stream_ends_its_query(engine: SQLiteEngine) -> None:
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c"
+    with engine.stream(endless, timeout=60) as stream:
+        assert next(iter(stream))[0] == (1,)
+    assert engine.run("SELECT 1").rows == ((1,),)
+    with pytest.raises(ZeroDivisionError), engine.stream(endless):
+        raise ZeroDivisionError
+    assert engine.run("SELECT 1").rows == ((1,),)
+
+
+def test_bad_text_after_many_good_rows(tmp_path: Path) -> None:
+    """The rows before it come once, in their order, and those after it too."""
+    script = """
+        CREATE TABLE t (n INT, a TEXT);
+        WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 3000)
+        INSERT INTO t SELECT n, CASE WHEN n IN (2222, 2999) THEN CAST(x'61FF' AS TEXT) ELSE n END
+        FROM c;
+    """
+    with SQLiteEngine(make(tmp_path / "a.db", script)) as engine:
+        with engine.stream("SELECT n, a FROM t") as stream:
+            rows = [row for batch in stream for row in batch]
+        assert [n for n, _ in rows] == list(range(1, 3001))
+        assert [text for _, text in rows if "\ufffd" in str(text)] == ["a\ufffd"] * 2
+        assert engine.run("SELECT a FROM t WHERE n = 1").rows == (("1",),)
 
 
 @pytest.mark.parametrize(
@@ -355,9 +402,8 @@ def test_a_database_is_known_by_its_bytes(tmp_path: Path) -> None:
     [
         "",
         ":memory:",
-        "duckdb:///x.duckdb",
-        "postgresql://ann:hunter2@localhost/db",
-        "mysql+pymysql://ann:hunter2@localhost/db",
+        "ftp://ann:hunter2@localhost/db",
+        "postgresql://ann:hunter2@localhost/db?service=hunter2",
         "sqlite:///file:x.db?mode=rwc",
         "sqlite:///x.db?mode=rwc",
         "sqlite://x.db",
@@ -387,7 +433,7 @@ def test_files_of_other_kinds(
     (tmp_path / name).write_bytes(content)
     before = state(tmp_path)
     with pytest.raises(error) as caught:
-        open_engine(tmp_path / name)
+        SQLiteEngine(tmp_path / name)
     assert caught.value.hint
     assert state(tmp_path) == before
 
@@ -417,7 +463,7 @@ def test_a_view_of_a_dropped_table_hides_nothing_else(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(ConnectError, match="is a folder"):
-        open_engine(tmp_path)
+        SQLiteEngine(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".db", "~nobody-of-that-name/a.db", "a" * 5000])
@@ -574,8 +620,9 @@ def test_run_guarded(engine: SQLiteEngine) -> None:
     assert caught.value.exit_code == 5
     with pytest.raises(DeniedError, match="more than one"):
         run_guarded(engine, "SELECT 1; SELECT 2")
+    slow = "number a JOIN number b ON a.n > b.n JOIN number c ON b.n > c.n"
     with pytest.raises(QueryTimeout):
-        run_guarded(engine, ENDLESS[0], timeout=0.1)
+        run_guarded(engine, f"SELECT sum(a.n * b.n * c.n) FROM {slow}", timeout=0.1)
 
 
 PIECES = [

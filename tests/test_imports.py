@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1] / "src" / "plainsql"
 BELOW_ASK = {
     "errors", "records", "settings", "schema", "logical_form", "linking", "execution",
     "translators", "questions", "answer_text", "choosing", "ranking", "demo", "demo_words",
-    "trying", "stopwatch", "wordpiece",
+    "trying", "stopwatch", "wordpiece", "value_source",
 }  # fmt: skip
 BELOW_TRANSLATORS = {"errors", "records", "schema", "logical_form", "wordpiece"}
 
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schema": {"errors", "records"},
     "logical_form": {"errors", "records", "schema"},
     "linking": BELOW_TRANSLATORS,
+    "writing": {"errors", "records"},
     "execution": {"errors", "records", "schema", "logical_form"},
     "translators": BELOW_TRANSLATORS,
     "questions": {"errors", "schema"},
@@ -38,9 +39,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "choosing": {"errors", "ranking", "records", "schema"},
     "ranking": {"errors", "records"},
     "trying": {"choosing", "errors", "execution", "records", "schema"},
+    "value_source": {"errors", "execution", "linking", "logical_form", "schema", "settings"},
     "ask": BELOW_ASK,
     "evaluation": BELOW_ASK | {"ask"},
-    "cli": BELOW_ASK | {"ask", "evaluation"},
+    "cli": BELOW_ASK | {"ask", "evaluation", "writing"},
     "training": BELOW_ASK | {"ask", "evaluation"},
     "quantization": BELOW_ASK | {"ask", "evaluation", "training"},
     "__init__": BELOW_ASK | {"ask"},
@@ -52,7 +54,9 @@ HEAVY = {
     "onnx", "onnxscript", "sklearn", "safetensors", "pandas", "scipy", "tokenizers",
 }  # fmt: skip
 WORKSHOPS = {"training", "quantization"}
-MAY_USE_SQLGLOT = ("logical_form/", "execution/guard.py", "evaluation/", "training/")
+MAY_USE_SQLGLOT = (
+    "logical_form/", "execution/guard", "execution/transpile", "evaluation/", "training/",
+)  # fmt: skip
 
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -84,6 +84,7 @@ SAME_ROWS = [
     "SELECT country FROM customer GROUP BY country HAVING count(*) > 1 AND avg(credit) > 20",
     "SELECT country FROM customer GROUP BY country HAVING NOT (count(*) > 1 OR avg(credit) > 20)",
     "SELECT country, name, count(*) FROM customer GROUP BY country, name",
+    "SELECT country, count(*) FROM customer GROUP BY 1",
     "SELECT max(price) - min(price) FROM product",
     # order, limit
     "SELECT name FROM customer ORDER BY name",
@@ -282,9 +283,10 @@ NOT_COVERED = [
     ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH"),
     ("SELECT name FROM customer LIMIT 2 OFFSET 1", "OFFSET"),
     ("SELECT name FROM customer LIMIT 1 + 1", "a LIMIT that is no number"),
-    ("SELECT name FROM customer ORDER BY 7", "ORDER BY a position"),
-    ("SELECT name FROM customer ORDER BY 0", "ORDER BY a position"),
-    ("SELECT name FROM customer ORDER BY 1.5", "ORDER BY a position"),
+    ("SELECT name FROM customer ORDER BY 7", "a position without"),
+    ("SELECT name FROM customer ORDER BY 0", "a position without"),
+    ("SELECT name FROM customer ORDER BY 1.5", "a position without"),
+    ("SELECT name FROM customer GROUP BY 2", "a position without"),
     ("SELECT name FROM customer WHERE EXISTS (SELECT * FROM purchase)", "condition exists"),
     (
         "SELECT name FROM customer c WHERE 2 < "

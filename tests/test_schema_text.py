@@ -76,6 +76,9 @@ CREATE TABLE concert (
 OUTLINE = """\
 singer(id number pk, "first name" text, country text)
 concert(id number pk, singer_id number -> singer.id)"""
+NAMES = """\
+singer(id pk, "first name", country)
+concert(id pk, singer_id -> singer.id)"""
 WITH_SAMPLES = """\
 singer( -- all who sing
   id number pk = 1, 2, 3
@@ -93,7 +96,8 @@ def shown(schema: Schema, form: str, budget: int = 10_000) -> Fitted:
 
 
 @pytest.mark.parametrize(
-    ("form", "text"), [("ddl", DDL), ("text", OUTLINE), ("samples", WITH_SAMPLES)]
+    ("form", "text"),
+    [("ddl", DDL), ("text", OUTLINE), ("samples", WITH_SAMPLES), ("names", NAMES)],
 )
 def test_forms(form: str, text: str) -> None:
     fitted = shown(CONCERTS, form)
@@ -158,7 +162,7 @@ def test_comments_and_cells_stay_on_their_line(form: str, text: str) -> None:
 def test_names_stay_in_their_quotes(form: str, name: str) -> None:
     schema = Schema("x", (table(name, column(name, name), column(name, "b")),))
     text = shown(schema, form).text
-    assert len(text.splitlines()) == (1 if form == "text" else 4)
+    assert len(text.splitlines()) == (1 if form in ("text", "names") else 4)
     assert not any(line.lstrip().startswith(("#", "<", "`")) for line in text.splitlines())
 
 

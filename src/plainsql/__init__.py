@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plainsql.errors import (
         AmbiguousError,
         ConnectError,
+        ConnectionLost,
         DataError,
         DeniedError,
         ExecutionError,
@@ -44,6 +45,7 @@ __all__ = [
     "Answer",
     "Candidate",
     "ConnectError",
+    "ConnectionLost",
     "DataError",
     "Database",
     "DeniedError",

@@ -7,12 +7,16 @@ query gives a wrong sentence but never an invented number.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
-from plainsql.records import Cell, Rows
+from plainsql.records import Cell, Rows, not_finite
+from plainsql.records import cell_text as plain_text
 from plainsql.schema.model import Schema
 
 LISTED = 5  # values named in a sentence; more are counted
 CELL_CHARACTERS = 60  # a longer cell is cut
+_PLACES = 4  # of a number; further ones are rounded
 
 _AGGREGATES = {
     "count": "number of",
@@ -23,6 +27,7 @@ _AGGREGATES = {
     "max": "highest",
 }
 _CALL = re.compile(r"(?P<function>\w+)\s*\(\s*(?P<distinct>distinct\s+)?(?P<inside>.*)\)", re.I)
+_CAST = re.compile(r"cast\s*\(\s*(?P<inside>[^()]*?)\s+as\s+[\w ,()]+\)", re.I)
 _IDENTIFIER = re.compile(r'"(?:[^"]|"")+"|`[^`]+`|\[[^\]]+\]|\w+')
 _FROM = re.compile(r'\bfrom\s+("(?:[^"]|"")+"|`[^`]+`|\[[^\]]+\]|\w+)', re.IGNORECASE)
 _JOIN = re.compile(r"\bjoin\b|,", re.IGNORECASE)
@@ -33,7 +38,8 @@ _AFTER_FROM = re.compile(
 
 def answer_sentence(sql: str, rows: Rows, schema: Schema) -> str:
     """What `rows`, the result of `sql` over `schema`, say, in one sentence."""
-    labels = [column_label(header, sql, schema) for header in rows.columns]
+    headers = sqlite_headers(rows.columns, sql)
+    labels = [column_label(header, sql, schema) for header in headers]
     if not rows.rows:
         return "No rows match."
     if len(rows.rows) == 1 and not rows.truncated:
@@ -88,17 +94,32 @@ def cell_text(cell: Cell) -> str:
         return "no value (NULL)"
     if isinstance(cell, bytes):
         return f"({len(cell):,} bytes)"
-    if isinstance(cell, float):
+    if isinstance(cell, float | Decimal):
         return _number(cell)
-    text = " ".join(printable(str(cell)).split())
+    text = " ".join(printable(plain_text(cell)).split())
     return text if len(text) <= CELL_CHARACTERS else text[: CELL_CHARACTERS - 1] + "…"
 
 
-def _number(value: float) -> str:
-    """A float without noise: 12.0 -> "12", 0.30000000000000004 -> "0.3"."""
+def _number(value: float | Decimal) -> str:
+    """A number without noise: 12.0 -> "12", 0.30000000000000004 -> "0.3".
+
+    A decimal of up to four places, such as a price, keeps them: 12.50 -> "12.50".
+    """
+    if not_finite(value):
+        return plain_text(value)
+    if isinstance(value, Decimal):
+        return _decimal(value)
     if value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return f"{value:.4f}".rstrip("0") if 0.001 <= abs(value) < 1e15 else f"{value:.6g}"
+
+
+def _decimal(value: Decimal) -> str:
+    if value.adjusted() < CELL_CHARACTERS and value == (whole := int(value)):
+        return str(whole)
+    text = plain_text(value)
+    places = len(text.partition(".")[2])
+    return text if places <= _PLACES else _number(float(value))
 
 
 def printable(text: str) -> str:
@@ -126,6 +147,52 @@ def column_label(header: str, sql: str, schema: Schema) -> str:
     return f"{lead} {distinct}{_natural(call['inside'], schema)}"
 
 
+def sqlite_headers(headers: Sequence[str], sql: str) -> tuple[str, ...]:
+    """Headers as SQLite gives them: of a nameless expression, its text in the query.
+
+    PostgreSQL calls count(*) `count`, DuckDB `count_star()`: no name to show.
+    """
+    items = list(_select_items(sql))
+    if len(items) != len(headers):  # a star, or more than one SELECT can tell
+        return tuple(headers)
+    return tuple(
+        item if _named_after(header, item) else header
+        for header, item in zip(headers, items, strict=True)
+    )
+
+
+def _named_after(header: str, item: str) -> bool:
+    """Whether `header` is what an engine calls the call `item`, which has no alias."""
+    call = _CALL.fullmatch(item)
+    if call is None:
+        return False
+    function = call["function"].lower()
+    return header.lower() in (function, f"{function}_star()", item.lower())
+
+
+_SELECT = re.compile(r"\s*select\s+(?:distinct\s+)?", re.I)
+_PIECE = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|[(),]|\bfrom\b|[^'"`(),\s]+|\s+""", re.I
+)
+
+
+def _select_items(sql: str) -> Iterator[str]:
+    """The texts between the commas of the first SELECT, up to its FROM."""
+    start = _SELECT.match(sql)
+    depth, item = 0, ""
+    for piece in _PIECE.findall(sql, start.end()) if start else ():
+        depth += (piece == "(") - (piece == ")")
+        if depth == 0 and piece.lower() == "from":
+            break
+        if depth == 0 and piece == ",":
+            yield item.strip()
+            item = ""
+        else:
+            item += piece
+    if item.strip():
+        yield item.strip()
+
+
 def _count_label(sql: str, schema: Schema) -> str:
     """The label of count(*): "number of singers", or of rows where tables are joined."""
     source = _AFTER_FROM.split(sql, maxsplit=1)[0]
@@ -148,6 +215,8 @@ def _plural(noun: str) -> str:
 
 def _natural(expression: str, schema: Schema) -> str:
     """The words for a column reference; any other expression as it is written."""
+    if cast := _CAST.fullmatch(expression.strip()):  # which a dialect needs, not the reader
+        return _natural(cast["inside"], schema)
     parts = _IDENTIFIER.findall(expression)
     if not parts or "".join(parts) != re.sub(r"[.\s]", "", expression):
         return printable(expression)

@@ -10,8 +10,7 @@ question, or that two readings are as good, is an answer with a status.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +27,9 @@ from plainsql.choosing import (
     is_ambiguous,
 )
 from plainsql.errors import ConnectError
+from plainsql.execution.base import open_engine
+from plainsql.execution.targets import parse_target
+from plainsql.linking.index_columns import FIRST_QUESTION
 from plainsql.questions import clean_question, refuse_foreign, refuse_sql
 from plainsql.records import Answer, Candidate, Links, Rows, Status, ValueKind
 from plainsql.schema.model import Schema
@@ -36,10 +38,15 @@ from plainsql.stopwatch import Stopwatch
 from plainsql.translators.base import Translator
 from plainsql.translators.base import translator as translator_named
 from plainsql.trying import failure, try_candidates
+from plainsql.value_source import Indexed, index_remarks, open_index, state_of
 
 if TYPE_CHECKING:
+    from plainsql.execution.access import Access
     from plainsql.execution.base import Engine
+    from plainsql.execution.targets import Target
     from plainsql.linking.embedding import WordVectors
+    from plainsql.linking.index_columns import Budget, Done
+    from plainsql.linking.retrieval import SchemaIndex
     from plainsql.linking.value_index import ValueIndex
     from plainsql.ranking import Ranker
 
@@ -54,19 +61,29 @@ def connect(
     schema: Schema | None = None,
     translator: str | Translator | None = None,
     settings: Settings | None = None,
+    access: Access | None = None,
+    tables: Iterable[str] | None = None,
 ) -> Database:
-    """Open `target`, the path of an SQLite file, for questions. Nothing is ever written.
+    """Open `target`, a path or URL, for questions. Nothing is ever written.
 
     `schema` goes before what is found in the file: say, the names of a tables.json.
     `translator` is a name or an object; by default the one in `settings`.
-    Raises `ConnectError` for what isn't a readable database. The translator is
-    loaded when the first question needs it.
+    `access` is what may be read, by default what `settings` give to their role;
+    `tables` narrows it further. Raises `UsageError` for a policy with mistakes in it
+    (names that the database lacks show when its schema is first read), `ConnectError`
+    for what isn't a readable database. The translator is loaded when the first
+    question needs it.
     """
-    from plainsql.execution.base import open_engine
+    from plainsql.execution.access import Access
 
     settings = settings or Settings()
+    found = parse_target(target)
     chosen = settings.translator if translator is None else translator
-    return Database(open_engine(target), chosen, settings=settings, schema=schema)
+    if access is None:
+        access = Access.from_settings(settings.policy, settings.role)
+    access = access.narrowed(tables)
+    engine = open_engine(target, tables=access.readable(None))
+    return Database(engine, chosen, found, settings=settings, schema=schema, access=access)
 
 
 class Database:
@@ -80,16 +97,19 @@ class Database:
         self,
         engine: Engine,
         translator: str | Translator,
+        target: Target,
         *,
         settings: Settings,
         schema: Schema | None,
+        access: Access,
     ) -> None:
         self.settings = settings
+        self.access = access
         self._wanted_translator = translator
         self.engine = engine
         self._given_schema = schema
-        self._file = _file_of(engine)
-        self._mark = _mark_of(self._file)
+        self.target = target
+        self._state = state_of(target)
         self._closed = False
 
     def ask(
@@ -116,6 +136,8 @@ class Database:
         text = clean_question(question)
         refuse_foreign(text)
         self._refresh()
+        with watch.stage("translate"):
+            translator = self.translator  # first: the engine's process is starting meanwhile
         with watch.stage("schema"):
             schema = self.schema
         refuse_sql(text, schema)
@@ -123,7 +145,7 @@ class Database:
             links = self.link(text)
         with watch.stage("translate"):
             count = max(CANDIDATES, settings.alternatives + 1)
-            candidates = self.translator.propose(text, schema, links, count)
+            candidates = translator.propose(text, schema, links, count)
         matched = anything_linked(links)
         with watch.stage("execute"):
             wanted = self._results_wanted(settings) if execute and matched else 0
@@ -138,7 +160,17 @@ class Database:
 
     @cached_property
     def schema(self) -> Schema:
-        """Tables, columns and keys. Raises `ConnectError`, `SchemaError`."""
+        """Tables, columns and keys, as far as they may be read.
+
+        Raises `ConnectError`, `SchemaError`, and `UsageError` for a policy that
+        names what the database lacks.
+        """
+        self.access.check(self._whole_schema)
+        return self.access.narrow(self._whole_schema)
+
+    @cached_property
+    def _whole_schema(self) -> Schema:
+        """The schema whatever the policy: the guard applies one to the other."""
         from plainsql.schema.enrich import enrich
 
         found = self.engine.introspect()
@@ -149,7 +181,7 @@ class Database:
         """Who proposes the queries. Raises `UsageError` for a name nobody has, `ModelError`."""
         wanted = self._wanted_translator
         if isinstance(wanted, str):
-            return translator_named(wanted, self.settings.model)
+            return translator_named(wanted, self.settings.model, privacy=self.settings.privacy)
         return wanted
 
     def describe(self) -> str:
@@ -162,7 +194,13 @@ class Database:
         """Which words of `question` mean which tables, columns and values."""
         from plainsql.linking.link import link
 
-        return link(question, self.schema, self._index, self._vectors)
+        return link(question, self.schema, self._index, self._vectors, self._retrieval)
+
+    def remarks(self) -> tuple[str, ...]:
+        """What of the database was not looked at so far, a sentence each."""
+        index: ValueIndex | None = self.__dict__.get("_index")
+        left_out = index_remarks(index, self.schema, self.settings) if index else ()
+        return (*getattr(self.engine, "notes", ()), *left_out)
 
     def close(self) -> None:
         """Close the database; asking it afterwards raises `ConnectError`."""
@@ -183,11 +221,31 @@ class Database:
 
     @cached_property
     def _index(self) -> ValueIndex | None:
-        """The cells that questions can name; only an SQLite file has an index."""
-        from plainsql.linking.value_index import ValueIndex
+        """The cells that questions can name."""
+        return self.index_values()
 
-        cache = self.settings.cache_dir or None
-        return ValueIndex.open(self._file, self.schema, cache) if self._file else None
+    def index_values(
+        self, budget: Budget = FIRST_QUESTION, *, refresh: bool = False, done: Done | None = None
+    ) -> ValueIndex:
+        """The index of the values in the database; close it. Built within `budget` if need be.
+
+        A first question does this by itself, within a few seconds; more time finds
+        more on a large server. `done` is told of progress. Raises `ConnectError`.
+        """
+        found = Indexed(self.target, self.engine, self.schema, self._whole_schema, self.access)
+        return open_index(found, self.settings, budget=budget, refresh=refresh, done=done)
+
+    @cached_property
+    def _retrieval(self) -> SchemaIndex | None:
+        """The index that chooses among many tables; None where all can be looked at."""
+        from plainsql.linking.retrieval_build import is_large, open_index
+        from plainsql.linking.value_index import default_cache_dir
+
+        if not is_large(self.schema):
+            return None
+        return open_index(
+            self.schema, self._vectors, self.settings.cache_dir or default_cache_dir()
+        )
 
     @cached_property
     def _vectors(self) -> WordVectors | None:
@@ -220,13 +278,18 @@ class Database:
         """Forget what was read of a file that has changed since."""
         if self._closed:
             raise ConnectError("The database was closed.", hint="Open it again with connect.")
-        mark = _mark_of(self._file)
-        if mark != self._mark:
-            self._mark = mark
+        state = state_of(self.target)
+        if state != self._state:
+            self._state = state
             self._forget()
+            if self.target.kind in ("duckdb", "files"):  # which were read when they were opened
+                self.engine.close()
+                self.engine = open_engine(self.target.url, tables=self.access.readable(None))
 
     def _forget(self) -> None:
         self.__dict__.pop("schema", None)
+        self.__dict__.pop("_retrieval", None)
+        self.__dict__.pop("_whole_schema", None)
         index = self.__dict__.pop("_index", None)
         if index is not None:
             index.close()
@@ -235,7 +298,8 @@ class Database:
         return try_candidates(
             candidates,
             self.engine,
-            self.schema,
+            self._whole_schema,
+            access=self.access,
             wanted=wanted,
             limit=settings.limit,
             timeout=settings.timeout,
@@ -304,19 +368,3 @@ def _with(settings: Settings, **changes: float | None) -> Settings:
     """`settings` with the changes that are not None. Raises `UsageError` out of range."""
     given = {name: value for name, value in changes.items() if value is not None}
     return replace(settings, **given) if given else settings  # type: ignore[arg-type]
-
-
-def _file_of(engine: Engine) -> Path | None:
-    """The file behind an engine; None where there is a server."""
-    path = getattr(engine, "path", None)
-    return Path(path).resolve() if path is not None else None
-
-
-def _mark_of(path: Path | None) -> tuple[tuple[int, int], ...]:
-    """Size and time of a database file and its write-ahead log: changes when they do."""
-    marks = []
-    for file in () if path is None else (path, path.with_name(path.name + "-wal")):
-        with suppress(FileNotFoundError):  # a log comes and goes with its writer
-            status = file.stat()
-            marks += [(status.st_size, status.st_mtime_ns)] if status.st_size else []
-    return tuple(marks)

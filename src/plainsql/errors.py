@@ -11,6 +11,7 @@
     │   ├── QueryTimeout            6    504   the deadline passed
     │   └── ResourceLimit           6    413   rows, bytes or memory over the limit
     ├── ConnectError                7    503   the database can't be opened or read
+    │   ├── ConnectionLost          7    503   the server went away while it was asked
     │   └── SchemaError             7    422   the database has no usable tables
     ├── ModelError                  7    503   weights missing, corrupt or of another version
     ├── TrainingError               1    500   training or saving could not go on
@@ -94,6 +95,10 @@ class ConnectError(PlainsqlError):
 
     exit_code = 7
     http_status = 503
+
+
+class ConnectionLost(ConnectError):
+    """The server ended the connection, or can't be reached any more, in mid-query."""
 
 
 class SchemaError(ConnectError):

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plainsql.errors import ModelError
-from plainsql.records import Candidate, Rows
+from plainsql.records import Candidate, Rows, comparable
 
 Floats = NDArray[np.float64]
 RESULT_SIGNALS: tuple[str, ...] = (
@@ -169,5 +169,6 @@ def fingerprint(rows: Rows | None) -> object:
     """Equal for results that hold the same rows, whatever their order."""
     if rows is None:
         return None
-    head = tuple(sorted(map(repr, rows.rows[:_COMPARED_ROWS])))
+    shown = (tuple(map(comparable, row)) for row in rows.rows[:_COMPARED_ROWS])
+    head = tuple(sorted(map(repr, shown)))
     return len(rows.columns), len(rows.rows), head

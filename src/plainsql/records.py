@@ -10,6 +10,7 @@ half-open ranges of word positions in `Question.words`.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 Value = str | int | float
-Cell = None | str | int | float | bytes
+# What an engine's values become; see `cell_text` and `cell_json` for their looks.
+Cell = None | bool | int | float | str | bytes | Decimal
+
+_EXACT_INT = 2**53  # the integers up to here are doubles, which JSON readers use
+_EXACT_DIGITS = 15  # ... and so are, to and fro, decimals of so many digits (IEEE 754 binary64)
+_EXACT_POWER = 300  # ... within this power of ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class Links:
     question: Question
     names: tuple[NameMatch, ...] = ()
     values: tuple[ValueCandidate, ...] = ()
+    tables: tuple[int, ...] = ()  # of a large schema the ones to look at, best first; (): all
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +191,7 @@ class Answer:
             "question": self.question,
             "sql": self.sql,
             "columns": list(self.columns),
-            "rows": [[_plain(cell) for cell in row] for row in self.rows],
+            "rows": [[cell_json(cell) for cell in row] for row in self.rows],
             "row_count": self.row_count,
             "truncated": self.truncated,
             "answer": self.answer,
@@ -205,6 +212,77 @@ class Answer:
         return pandas.DataFrame(list(self.rows), columns=list(self.columns))
 
 
-def _plain(cell: Cell) -> None | str | int | float:
-    """A cell as JSON can hold it: bytes become `0x…` in hexadecimal."""
-    return "0x" + cell.hex() if isinstance(cell, bytes) else cell
+def cell_text(cell: Cell) -> str:
+    """A cell as the text that tables and CSV show; NULL is "".
+
+    Decimals keep all their digits and have no exponent; true, false, NaN,
+    Infinity and -Infinity are these words; bytes are 0x… in hexadecimal.
+    """
+    match cell:
+        case None:
+            return ""
+        case str():
+            return cell
+        case bool():
+            return "true" if cell else "false"
+        case bytes():
+            return "0x" + cell.hex()
+        case float() | Decimal() if not_finite(cell):
+            return _word(cell)
+        case Decimal():
+            return format(cell, "f")
+        case _:
+            return str(cell)
+
+
+def cell_json(cell: Cell) -> None | bool | int | float | str:
+    """A cell as JSON holds it without loss, whoever reads it.
+
+    A number where a double holds it exactly (whole numbers up to 2^53, decimals
+    of up to 15 significant digits), else its text; so are NaN, the infinities
+    and bytes (I-JSON, RFC 7493 section 2.2).
+    """
+    match cell:
+        case None | str() | bool():
+            return cell
+        case int():
+            return cell if abs(cell) <= _EXACT_INT else str(cell)
+        case float():
+            return _word(cell) if not_finite(cell) else cell
+        case Decimal() if _is_double(cell):
+            return int(cell) if cell.as_tuple().exponent == 0 else float(cell)
+        case _:
+            return cell_text(cell)
+
+
+def comparable(cell: Cell) -> Cell:
+    """A cell such that equal ones are equal in Python: 0.10 as a decimal and 0.1 as a float."""
+    if type(cell) is float:
+        return cell if cell - cell == 0 else _word(cell)
+    if type(cell) is not Decimal:
+        return cell
+    if not_finite(cell):
+        return _word(cell)
+    if not _is_double(cell):
+        return cell
+    return int(cell) if cell == cell.to_integral_value() else float(cell)
+
+
+def not_finite(number: float | Decimal) -> bool:
+    """Whether a number is NaN or infinite; unlike `math`, also for signalling NaN."""
+    return not number.is_finite() if isinstance(number, Decimal) else number - number != 0
+
+
+def _word(number: float | Decimal) -> str:
+    """NaN, Infinity or -Infinity."""
+    text = str(number).lower()
+    if "nan" in text:
+        return "NaN"
+    return "-Infinity" if text.startswith("-") else "Infinity"
+
+
+def _is_double(number: Decimal) -> bool:
+    if not number.is_finite():
+        return False
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+    return len(digits) <= _EXACT_DIGITS and abs(number.adjusted()) <= _EXACT_POWER

@@ -23,21 +23,32 @@ from plainsql.errors import UsageError
 
 PROJECT_FILE = "plainsql.toml"
 ENV_PREFIX = "PLAINSQL_"
+PRIVACY = ("names-only", "schema", "samples")
+
+
+_DB = "The database to ask: a file, a folder or glob of data files, or a URL."
 
 
 def _setting(default: Any, doc: str) -> Any:
     """A field with its documentation, which docs/cli.md repeats."""
-    return field(default=default, metadata={"doc": doc})
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc}, repr=doc is not _DB)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What can be set. Raises `UsageError` for values out of range."""
 
-    db: str = _setting("", "The database to ask: the path of an SQLite file.")
+    db: str = _setting("", _DB)  # not in the repr: a URL may hold a password
     translator: str = _setting(
         "parser",
         "Who turns questions into SQL: `parser`, the folder of a model, or one on the Hub.",
+    )
+    privacy: str = _setting(
+        "schema",
+        "What a model on a server is shown of the database: `names-only`, `schema` (types and"
+        " comments too) or `samples` (a few values of each column as well).",
     )
     model: str = _setting("", "The folder of the parser's weights; those it ships with when empty.")
     limit: int = _setting(1000, "Rows returned at most; further rows are cut off.")
@@ -51,10 +62,23 @@ class Settings:
     cache_dir: str = _setting(
         "", "Where indexes of values are kept; the user's cache folder when empty."
     )
+    index_max_age: float = _setting(
+        24.0,
+        "Hours after which the index of a server's values is built again; an index of files is"
+        " when they change.",
+    )
+    role: str = _setting("", "Whose rules of the policy apply: a name of `[policy.roles]`.")
+    policy: Mapping[str, Any] = _setting(
+        {},
+        "What may be read: the table `[policy]`, or the path of a TOML file with such a table"
+        " (see safety.md).",
+    )
 
     def __post_init__(self) -> None:
+        _require(self.privacy in PRIVACY, "privacy", " or ".join(PRIVACY))
         _require(self.limit >= 1, "limit", "at least 1")
         _require(self.timeout > 0, "timeout", "more than 0 seconds")
+        _require(self.index_max_age >= 0, "index_max_age", "0 hours or more")
         _require(0 <= self.alternatives <= 50, "alternatives", "between 0 and 50")
         _require(0 <= self.ambiguity_margin <= 1, "ambiguity_margin", "between 0 and 1")
 
@@ -124,7 +148,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _typed(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     """`values` as the types of their fields; `place` is named in errors."""
-    defaults = {item.name: item.default for item in fields(Settings)}
+    start = Settings()
+    defaults = {item.name: getattr(start, item.name) for item in fields(Settings)}
     for name in values:
         if name not in defaults:
             raise UsageError(
@@ -137,6 +162,8 @@ def _typed(values: Mapping[str, Any], place: str) -> dict[str, Any]:
 def _convert(name: str, value: Any, default: Any) -> Any:
     """`value` as the type of `default`; numbers may come as text."""
     wanted = type(default)
+    if wanted is dict:
+        return _policy(value)
     try:
         if isinstance(value, bool) or (wanted is str and not isinstance(value, str)):
             raise ValueError
@@ -147,3 +174,22 @@ def _convert(name: str, value: Any, default: Any) -> Any:
         kind = {int: "a whole number", float: "a number", str: "text"}[wanted]
         message = f"The setting {name} must be {kind}, not {value!r}."
         raise UsageError(message, hint=where_to_set(name)) from None
+
+
+def _policy(value: Any) -> Mapping[str, Any]:
+    """The policy itself, or the one in the file that `value` names. Raises UsageError."""
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str) or not value:
+        message = "The setting policy must be a table, or the path of a TOML file."
+        raise UsageError(message, hint=f"Write it as [policy] in {PROJECT_FILE}.")
+    path = Path(value).expanduser()
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get("policy")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The policy file {path} can't be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The policy file {path} is not valid TOML: {error}") from error
+    if not isinstance(found, Mapping):
+        raise UsageError(f"The policy file {path} has no table [policy].")
+    return found

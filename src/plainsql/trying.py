@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plainsql.choosing import Trial
-from plainsql.errors import DeniedError, ExecutionError, PlainsqlError, QueryTimeout
+from plainsql.errors import DeniedError, ExecutionError, PlainsqlError, QueryTimeout, ResourceLimit
 from plainsql.execution.guard import judge
-from plainsql.records import Candidate
+from plainsql.execution.transpile import to_dialect
+from plainsql.records import Candidate, Verdict
 from plainsql.schema.model import Schema
 
 if TYPE_CHECKING:
+    from plainsql.execution.access import Access
     from plainsql.execution.base import Engine
 
 
@@ -24,6 +27,7 @@ def try_candidates(
     engine: Engine,
     schema: Schema,
     *,
+    access: Access | None = None,
     wanted: int,
     limit: int,
     timeout: float,
@@ -31,36 +35,58 @@ def try_candidates(
     """One trial for each candidate, in their order.
 
     All are judged; they are run until `wanted` of them have given rows or
-    `timeout` seconds have passed for all together. Raises `ConnectError`.
+    `timeout` seconds have passed for all together. One that is refused or fails for
+    being in another engine's dialect is tried a second time in this one's. Raises
+    `ConnectError`.
     """
     deadline = time.monotonic() + timeout
     trials: list[Trial] = []
     succeeded = 0
+
+    def tried(candidate: Candidate) -> Trial:
+        trial, verdict = _judged(candidate, engine.dialect, schema, access)
+        if not trial.possible or succeeded >= wanted:
+            return trial
+        left = deadline - time.monotonic()
+        # Once there are rows, the others only inform the choice: a slow one is let go.
+        left = min(left, SIDE_SECONDS) if succeeded else left
+        return _run(candidate, verdict.sql, engine, limit, left)
+
     for candidate in candidates:
-        trial = _judged(candidate, engine.dialect, schema)
-        if trial.possible and succeeded < wanted:
-            left = deadline - time.monotonic()
-            # Once there are rows, the others only inform the choice: a slow one is let go.
-            left = min(left, SIDE_SECONDS) if succeeded else left
-            trial = _run(candidate, engine, limit, left)
-            succeeded += trial.rows is not None
+        trial = tried(candidate)
+        again = _in_own_dialect(trial, engine.dialect, schema)
+        second = tried(again) if again is not None else trial
+        trial = second if second.possible else trial
+        succeeded += trial.rows is not None
         trials.append(trial)
     return trials
 
 
-def _judged(candidate: Candidate, dialect: str, schema: Schema) -> Trial:
-    verdict = judge(candidate.sql, dialect=dialect, schema=schema)
+def _in_own_dialect(trial: Trial, dialect: str, schema: Schema) -> Candidate | None:
+    """The refused or failed candidate in the engine's dialect; None where it was that already."""
+    if trial.possible or isinstance(trial.error, QueryTimeout | ResourceLimit):
+        return None
+    sql = to_dialect(trial.candidate.sql, dialect, schema)
+    return replace(trial.candidate, sql=sql) if sql != trial.candidate.sql else None
+
+
+def _judged(
+    candidate: Candidate, dialect: str, schema: Schema, access: Access | None
+) -> tuple[Trial, Verdict]:
+    verdict = judge(candidate.sql, dialect=dialect, schema=schema, access=access)
     if verdict.allowed:
-        return Trial(candidate)
+        return Trial(candidate), verdict
     message = f"The guard refused the query: {verdict.reason}."
-    return Trial(candidate, error=DeniedError(message, hint=f"SQL: {candidate.sql}"))
+    denied = DeniedError(message, hint=f"SQL: {candidate.sql}")
+    return Trial(candidate, error=denied), verdict
 
 
-def _run(candidate: Candidate, engine: Engine, limit: int, seconds: float) -> Trial:
+def _run(candidate: Candidate, sql: str, engine: Engine, limit: int, seconds: float) -> Trial:
+    """The trial of running `sql`, the text that was judged (with the policy's rules in it)."""
     try:
         if seconds <= 0:
             raise QueryTimeout("No time was left to run this reading of the question.")
-        return Trial(candidate, engine.run(candidate.sql, limit=limit, timeout=seconds))
+        return Trial(candidate, engine.run(sql, limit=limit, timeout=seconds))
     except (ExecutionError, DeniedError) as error:
         return Trial(candidate, error=error)
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from plainsql.cli.options import db_option, read_stdin, settings_with_db, translator_option
+from plainsql.cli.opening import prepare
+from plainsql.cli.options import (
+    db_option,
+    policy_options,
+    read_stdin,
+    settings_with_db,
+    table_list,
+    translator_option,
+)
 from plainsql.cli.output import emit, note, print_csv, print_error, print_json, print_rows
 from plainsql.errors import AmbiguousError, UnanswerableError, UsageError
 from plainsql.records import Answer, Origin, Status
@@ -23,17 +31,22 @@ EXIT_CODES = {
 @db_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV.")
+@click.option(
+    "--safe-csv", is_flag=True, help="With --csv: make texts that spreadsheets run harmless."
+)
 @click.option("--sql-only", is_flag=True, help="Print the SQL and nothing else.")
 @click.option("--explain", is_flag=True, help="Say where each part of the SQL came from.")
 @click.option("--alternatives", type=int, metavar="N", help="List N other readings. [default: 4]")
 @click.option("--limit", type=int, metavar="N", help="Rows at most. [default: 1000]")
 @click.option("--timeout", type=float, metavar="S", help="Seconds the SQL may run. [default: 10]")
 @click.option("--no-exec", is_flag=True, help="Choose the SQL without running it.")
+@policy_options
 @translator_option
 def command(
     question: tuple[str, ...],
     as_json: bool,
     as_csv: bool,
+    safe_csv: bool,
     sql_only: bool,
     explain: bool,
     no_exec: bool,
@@ -46,6 +59,8 @@ def command(
     echo "Who sang in 2014?" | plainsql ask - -d concerts.sqlite --csv
     """
     _refuse_conflicts(as_json=as_json, as_csv=as_csv, sql_only=sql_only, no_exec=no_exec)
+    if safe_csv and not as_csv:
+        raise UsageError("--safe-csv is for --csv.")
     answer = _answer(_read(question), flags, execute=not no_exec)
     if as_json:
         print_json(_as_object(answer, explain=explain))
@@ -54,7 +69,7 @@ def command(
     elif sql_only:
         emit(answer.sql)
     elif as_csv:
-        print_csv(answer.columns, answer.rows)
+        print_csv(answer.columns, answer.rows, safe=safe_csv)
     else:
         print_answer(answer, explain=explain, alternatives=flags["alternatives"] is not None)
     _print_remarks(answer)
@@ -77,9 +92,14 @@ def _read(words: tuple[str, ...]) -> str:
 def _answer(question: str, flags: dict[str, Any], *, execute: bool) -> Answer:
     from plainsql.ask import connect
 
+    tables = table_list(flags.pop("tables"))
     settings = settings_with_db(flags)
-    with connect(settings.db, settings=settings) as database:
-        return database.ask(question, execute=execute)
+    prepare(settings.db)
+    with connect(settings.db, settings=settings, tables=tables) as database:
+        answer = database.ask(question, execute=execute)
+        for remark in database.remarks():
+            note(f"({remark})")
+        return answer
 
 
 def _as_object(answer: Answer, *, explain: bool) -> dict[str, Any]:
@@ -108,6 +128,8 @@ def print_answer(answer: Answer, *, explain: bool = False, alternatives: bool = 
 def _explained(origin: Origin) -> str:
     """ "student.age  (column) from “how old”, exact"."""
     words = f"from “{origin.words}”" if origin.words else "not in the question"
+    if origin.role == "sent":  # no part of the SQL: what left the machine
+        words = ""
     return ", ".join(filter(None, (f"{origin.part}  ({origin.role}) {words}", origin.note)))
 
 

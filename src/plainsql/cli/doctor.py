@@ -17,8 +17,16 @@ from pathlib import Path
 import click
 
 from plainsql import __version__
+from plainsql.cli.database_report import examine_database
+from plainsql.cli.options import db_option
 from plainsql.cli.output import emit, print_json
-from plainsql.errors import DeniedError, ExecutionError, ModelError, PlainsqlError
+from plainsql.errors import (
+    DeniedError,
+    ExecutionError,
+    ModelError,
+    PlainsqlError,
+    UsageError,
+)
 from plainsql.records import SCHEMA_VERSION, Status
 from plainsql.settings import Settings, load_settings
 
@@ -29,6 +37,8 @@ EXTRAS = {
     "duckdb": "duckdb",
     "postgresql": "psycopg",
     "mysql": "pymysql",
+    "sqlalchemy": "sqlalchemy",
+    "parquet": "pyarrow",
     "serve": "starlette",
     "mcp": "mcp",
 }
@@ -45,9 +55,28 @@ class Finding:
 
 
 @click.command("doctor")
+@db_option
+@click.option(
+    "--grant-sql",
+    is_flag=True,
+    help="Print the SQL that makes a role which may only read this database.",
+)
+@click.option("--tables", metavar="A,B", help="With --grant-sql: only these tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool) -> int:
-    """Check the installation, piece by piece. Exit code 7 when something is broken."""
+def command(db: str | None, grant_sql: bool, tables: str | None, as_json: bool) -> int:
+    """Check the installation, piece by piece. Exit code 7 when something is broken.
+
+    With -d, look at that database instead: what protects it here whatever the
+    guard lets through, and which rights the user of the URL has and doesn't need.
+
+    \b
+    plainsql doctor -d postgresql://ann@db/shop
+    plainsql doctor -d mysql://ann@db/shop --grant-sql --tables users,orders
+    """
+    if db is not None:
+        return examine_database(db, grant_sql=grant_sql, tables=tables, as_json=as_json)
+    if grant_sql or tables:
+        raise UsageError("--grant-sql is about one database.", hint="Name it with -d DB.")
     findings = examine(load_settings())
     healthy = all(finding.ok for finding in findings)
     if as_json:
@@ -112,7 +141,7 @@ def _model(settings: Settings) -> Finding:
     """The translator loads; where it keeps weights in a folder, each has its checksum."""
     from plainsql.translators.base import translator
 
-    found = translator(settings.translator, settings.model)
+    found = translator(settings.translator, settings.model, privacy=settings.privacy)
     if describe := getattr(found, "describe", None):  # a language model, which loads for it
         return Finding("model", True, f"{found.name}: {describe()}")
     folder = getattr(found, "folder", None)

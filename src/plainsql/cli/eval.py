@@ -123,7 +123,8 @@ def _translator(flags: dict[str, Any]) -> tuple[Translator, Settings]:
     from plainsql.translators.base import translator
 
     settings = load_settings({name: flags[name] for name in ("translator", "alternatives")})
-    return translator(settings.translator, settings.model), settings
+    asked = translator(settings.translator, settings.model, privacy=settings.privacy)
+    return asked, settings
 
 
 def _options(dataset: str, translator: str, flags: dict[str, Any]) -> Options:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from plainsql.cli.output import emit, print_json, print_rows
-from plainsql.records import SCHEMA_VERSION, Cell
+from plainsql.records import SCHEMA_VERSION, cell_json
 
 if TYPE_CHECKING:
     from plainsql.choosing import Trial
@@ -63,11 +63,7 @@ def _as_object(
         found["prompt"] = written.prompt.text
     if trial is not None and trial.rows is not None:
         rows = trial.rows
-        plain = [list(map(_plain, row)) for row in rows.rows]
+        plain = [list(map(cell_json, row)) for row in rows.rows]
         found |= {"sql": trial.candidate.sql, "columns": list(rows.columns), "rows": plain}
         found["truncated"] = rows.truncated
     return found
-
-
-def _plain(cell: Cell) -> None | str | int | float:
-    return "0x" + cell.hex() if isinstance(cell, bytes) else cell

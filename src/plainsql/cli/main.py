@@ -7,14 +7,18 @@ database, model or array library.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
+from typing import NoReturn
 
 import click
 
 from plainsql import __version__
-from plainsql.cli.output import print_error, print_json_error
+from plainsql.cli.output import note, print_error, print_json_error
 from plainsql.errors import PlainsqlError, UsageError
 
 # A verb is the click command called `command` in plainsql.cli.<verb>.
@@ -22,6 +26,8 @@ VERBS = {
     "ask": "Answer a question from a database.",
     "demo": "Make a small database and answer questions about it.",
     "describe": "Show the tables, columns and keys of a database.",
+    "index": "Read the values of a database, so that questions can name them.",
+    "run": "Run SQL that the guard allows; show the rows or write them to a file.",
     "check": "Judge whether SQL may be run; it is not run.",
     "eval": "Measure accuracy on a data set of questions and gold SQL.",
     "data": "Prepare pairs of question and SQL for training.",
@@ -36,7 +42,12 @@ _WITH_JSON_FLAG = frozenset(VERBS) - {"eval"}  # whose --json names a file
 
 INTERRUPTED = 130  # what shells report after SIGINT
 PIPE_CLOSED = 141  # ... and after SIGPIPE
+TERMINATED = 143  # ... and after SIGTERM
 INTERNAL_ERROR = 1
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception: files half written and workers are cleaned up on its way."""
 
 
 class Verbs(click.Group):
@@ -83,9 +94,12 @@ def run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         print_error("interrupted")
         return INTERRUPTED
+    except Terminated:
+        print_error("terminated")
+        return TERMINATED
     except Exception as error:
         if os.environ.get("PLAINSQL_DEBUG"):
-            raise
+            _print_traceback(error)
         return _report(_as_plainsql(error), arguments)
 
 
@@ -123,6 +137,17 @@ def _report(error: PlainsqlError, arguments: Sequence[str]) -> int:
     return error.exit_code
 
 
+def _print_traceback(error: Exception) -> None:
+    """Where it happened, for a bug report. Drivers put passwords into their messages."""
+    from plainsql.execution.redaction import redact
+
+    note(redact("".join(traceback.format_exception(error))).rstrip())
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
 def _forget_stdout() -> None:
     """Let the interpreter's last flush go nowhere: the reader has left."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -132,4 +157,5 @@ def main() -> None:
     """The entry point: never ends in a traceback, not even for an odd terminal encoding."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))

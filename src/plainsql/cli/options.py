@@ -17,8 +17,37 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def db_option(function: Function) -> Function:
     """-d/--db, the database to use."""
     return click.option(
-        "-d", "--db", metavar="PATH", help="The database: an SQLite file. [PLAINSQL_DB]"
+        "-d",
+        "--db",
+        metavar="DB",
+        help="The database: a file, a folder of data files, or a URL. [PLAINSQL_DB]",
     )(function)
+
+
+def policy_options(function: Function) -> Function:
+    """--tables and --role: what of the database may be read."""
+    tables = click.option(
+        "--tables",
+        metavar="A,B",
+        help="Read only these tables (of those that the policy allows).",
+    )
+    role = click.option(
+        "--role", metavar="NAME", help="Whose rules of the policy apply. [PLAINSQL_ROLE]"
+    )
+    return role(tables(function))
+
+
+def table_list(text: str | None) -> frozenset[str] | None:
+    """The tables that `--tables a,b` names; None where it wasn't given.
+
+    Raises `UsageError` where it names none.
+    """
+    if text is None:
+        return None
+    names = frozenset(filter(None, (name.strip() for name in text.split(","))))
+    if not names:
+        raise UsageError("--tables names no table.", hint="Such as --tables users,orders.")
+    return names
 
 
 def translator_option(function: Function) -> Function:
@@ -37,7 +66,7 @@ def settings_with_db(flags: dict[str, Any]) -> Settings:
     if not settings.db:
         raise UsageError(
             "No database is given.",
-            hint="Name one with -d PATH or PLAINSQL_DB; plainsql demo makes one to try.",
+            hint="Name one with -d DB or PLAINSQL_DB; plainsql demo makes one to try.",
         )
     return settings
 

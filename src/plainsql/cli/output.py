@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
+from decimal import Decimal
+from typing import IO, Any
 
 from plainsql.errors import PlainsqlError
-from plainsql.records import SCHEMA_VERSION, Cell
+from plainsql.records import SCHEMA_VERSION, Cell, cell_json, cell_text
 
 Row = tuple[Cell, ...]
 
@@ -26,39 +26,46 @@ def note(text: str) -> None:
 
 
 def print_error(message: str, hint: str = "") -> None:
-    """An error as one line, and what to do about it as another."""
-    note("plainsql: " + " ".join(message.split()))
+    """An error as one line, and what to do about it as another; no secrets."""
+    from plainsql.execution.redaction import redact
+
+    note("plainsql: " + redact(" ".join(message.split())))
     if hint:
-        note("hint: " + " ".join(hint.split()))
+        note("hint: " + redact(" ".join(hint.split())))
 
 
 def print_json_error(error: PlainsqlError) -> None:
-    """The object that stands for an error where --json was asked for."""
-    described = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    """The object that stands for an error where --json was asked for; no secrets."""
+    from plainsql.execution.redaction import redact
+
+    described = {
+        "type": type(error).__name__,
+        "message": redact(error.message),
+        "hint": redact(error.hint),
+    }
     print_json({"schema_version": SCHEMA_VERSION, "status": "error", "error": described})
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on one line, in UTF-8; infinite floats become null."""
-    emit(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+def print_json(value: dict[str, Any], file: IO[str] | None = None) -> None:
+    """One JSON object on one line, in UTF-8; what JSON can't hold exactly becomes text."""
+    text = json.dumps(_json(value), ensure_ascii=False, allow_nan=False)
+    (file or sys.stdout).write(text + "\n")
 
 
-def _finite(value: Any) -> Any:
-    """`value` without the floats that JSON has no words for."""
-    if isinstance(value, float):
-        return value if value - value == 0 else None
+def _json(value: Any) -> Any:
+    """`value` with NaN and the like as words, and text that can be encoded."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {str(key): _json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
+        return [_json(item) for item in value]
+    return cell_json(value)
 
 
-def print_csv(columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """RFC 4180 with a header; NULL is an empty field, bytes are 0x… ."""
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_plain_cell(cell) for cell in row] for row in rows)
+def print_csv(columns: Sequence[str], rows: Iterable[Row], *, safe: bool = False) -> None:
+    """CSV as `writing.csv_form` has it; `safe` against formulas in cells."""
+    from plainsql.writing.csv_form import write_csv
+
+    write_csv(sys.stdout, columns, rows, safe=safe)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -88,7 +95,11 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) ->
 
 
 def _numeric(cells: Iterable[Cell]) -> bool:
-    return all(isinstance(cell, int | float | None) for cell in cells)
+    """Whether a column is set to the right; true and false are words."""
+    return all(
+        isinstance(cell, int | float | Decimal | None) and not isinstance(cell, bool)
+        for cell in cells
+    )
 
 
 def _width(text: str) -> int:
@@ -112,13 +123,7 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def _shown(cell: Cell) -> str:
-    return "NULL" if cell is None else _plain_cell(cell)
-
-
-def _plain_cell(cell: Cell) -> str:
-    if cell is None:
-        return ""
-    return "0x" + cell.hex() if isinstance(cell, bytes) else str(cell)
+    return "NULL" if cell is None else cell_text(cell)
 
 
 def _one_line(text: str) -> str:

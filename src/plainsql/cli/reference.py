@@ -58,8 +58,9 @@ def _section(title: str, command: click.Command, parent: click.Context | None) -
 
 
 def _setting_rows() -> list[str]:
+    start = Settings()
     return [
-        f"| `{item.name}` | `{ENV_PREFIX}{item.name.upper()}` | `{item.default!r}` |"
+        f"| `{item.name}` | `{ENV_PREFIX}{item.name.upper()}` | `{getattr(start, item.name)!r}` |"
         f" {item.metadata['doc']} |"
         for item in fields(Settings)
     ]

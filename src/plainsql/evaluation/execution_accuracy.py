@@ -4,9 +4,10 @@ The rule is that of Spider's test-suite evaluation (Zhong et al. 2020,
 https://github.com/taoyds/test-suite-sql-eval, `exec_eval.py`): the same bag of
 rows, their order compared only when the gold text holds ORDER BY, columns in
 any order as long as one order serves all rows, cells equal as Python values
-(1 equals 1.0, and differs from '1'; no tolerance for floats), and two empty
-results equal whatever their columns. Beside it stands a stricter reading that
-also wants the columns in the gold's order.
+(1 equals 1.0, and differs from '1'; no tolerance for floats; a decimal equals the
+double nearest to it; NaN equals NaN), and two empty results equal whatever their
+columns. Beside it stands a stricter reading that also wants the columns in the
+gold's order.
 
 Where we depart from the script:
 - DISTINCT is kept by default. The script removes it from both queries unless
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from plainsql.errors import ExecutionError, PlainsqlError
-from plainsql.records import Cell, Rows
+from plainsql.records import Cell, Rows, comparable
 
 if TYPE_CHECKING:
     from plainsql.execution.base import Engine
@@ -88,9 +89,13 @@ def compare(
 def _same_in_order(gold: Gold, rows: Rows) -> bool:
     if len(gold.rows.columns) != len(rows.columns):
         return False
-    if gold.ordered:
-        return gold.rows.rows == rows.rows
-    return Counter(gold.rows.rows) == Counter(rows.rows)
+    wanted, given = _comparable(gold.rows.rows), _comparable(rows.rows)
+    return wanted == given if gold.ordered else Counter(wanted) == Counter(given)
+
+
+def _comparable(rows: Sequence[Row]) -> list[Row]:
+    """Rows whose cells are equal in Python where they are the same number."""
+    return [tuple(map(comparable, row)) for row in rows]
 
 
 def comparable_text(sql: str, keep_distinct: bool = True) -> str:
@@ -116,6 +121,7 @@ def same_rows(gold: Sequence[Row], predicted: Sequence[Row], *, ordered: bool) -
         return True
     if len(gold[0]) != len(predicted[0]):
         return False
+    gold, predicted = _comparable(gold), _comparable(predicted)
     if ordered:
         # With the rows in place, columns can only be matched to equal columns.
         return Counter(zip(*gold, strict=True)) == Counter(zip(*predicted, strict=True))

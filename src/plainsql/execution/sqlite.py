@@ -16,30 +16,37 @@ import os
 import sqlite3
 import sys
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plainsql.errors import ConnectError, ExecutionError, ResourceLimit
+from plainsql.errors import ConnectError, ExecutionError
 from plainsql.execution import policy
+from plainsql.execution.base import Protection, RowStream, rows_of, target_path
 from plainsql.execution.limits import (
+    FIRST_ROWS,
     PROGRESS_STEPS,
+    Batch,
     Deadline,
     Limits,
-    check_row_limit,
-    take_rows,
+    batches,
+    check_text,
 )
 from plainsql.execution.policy import fold
 from plainsql.execution.sqlite_errors import Names, statement_error
 from plainsql.records import Rows
-from plainsql.schema.sqlite_file import explained, open_read_only
+from plainsql.schema.sqlite_file import decoded, explained, open_read_only
 
 if TYPE_CHECKING:
+    from plainsql.execution.targets import Target
     from plainsql.schema.model import Schema
 
 _FUNCTIONS = policy.SQLITE_FUNCTIONS | {"->", "->>"}
+_BAD_TEXT = "Could not decode to UTF-8"
 _ERRORS = (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError, ValueError)
 
 # Limits of the C library; sizes of the schema itself (columns, text of CREATE
@@ -63,7 +70,9 @@ class SQLiteEngine:
     """One SQLite file, open for reading. Use as a context manager, or `close` it.
 
     `tables` restricts what the authorizer lets be read, views included; a view
-    in it may read what it is made of (whose rows can then be counted). Raises
+    in it may read what it is made of (whose rows can then be counted). A file
+    that was replaced by another is opened again. `own_process` says that nobody
+    else uses SQLite in this process: then its memory is limited too. Raises
     ConnectError when the file is missing, locked or no database.
     """
 
@@ -71,15 +80,19 @@ class SQLiteEngine:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        target: Target | str | os.PathLike[str],
         *,
         tables: frozenset[str] | None = None,
         limits: Limits | None = None,
+        own_process: bool = False,
     ) -> None:
-        self.path = Path(path)
+        self.path = target_path(target)
+        self.name = str(self.path)
         self.limits = limits or Limits()
+        self._tables = tables
+        self._own_process = own_process
         self._turn = threading.Lock()
-        self._connection: sqlite3.Connection | None = _secured(self.path, self.limits, tables)
+        self._opened: _Opened | None = self._open()
 
     def __enter__(self) -> SQLiteEngine:
         return self
@@ -109,42 +122,73 @@ class SQLiteEngine:
         Raises UsageError, QueryTimeout, ResourceLimit, ExecutionError (with the
         nearest real names), DeniedError (by the authorizer), ConnectError.
         """
-        check_row_limit(limit)
-        if len(sql) > self.limits.sql_chars:
-            raise ResourceLimit(f"The query is longer than {self.limits.sql_chars:,} characters.")
-        deadline = Deadline(timeout)
-        started = time.perf_counter()
-        with self._connected(deadline) as connection, closing(connection.cursor()) as cursor:
-            cursor.execute(sql)
-            if cursor.description is None:
-                raise ExecutionError("The statement has no result.", hint="Write a SELECT.")
-            names = tuple(column[0] for column in cursor.description)
-            rows, truncated = take_rows(cursor, limit, self.limits.result_bytes, deadline)
-        return Rows(names, rows, truncated, (time.perf_counter() - started) * 1000)
+        return rows_of(self._streamed(sql, timeout, limit + 1), limit, self.limits)
+
+    def stream(self, sql: str, *, timeout: float = 10.0) -> AbstractContextManager[RowStream]:
+        """All rows of one query as they come; `run` says what is raised.
+
+        Other calls wait until the context is left.
+        """
+        return self._streamed(sql, timeout, FIRST_ROWS)
+
+    def protections(self) -> tuple[Protection, ...]:
+        """What SQLite itself keeps a query from doing, and what this build can't."""
+        defensive = sys.version_info >= (3, 12)
+        return (
+            Protection("read-only file", True, "mode=ro, query_only"),
+            Protection("authorizer", True, "only reads and listed functions are compiled"),
+            Protection("limits of SQLite", True, f"cells up to {self.limits.cell_bytes:,} bytes"),
+            Protection("deadline", True, f"looked at every {PROGRESS_STEPS:,} steps"),
+            Protection("no extensions, no attached files", True, "no trust in the schema either"),
+            Protection("defensive mode", defensive, "" if defensive else "needs Python 3.12"),
+            Protection("memory limit of SQLite", self._own_process, _heap_detail(self)),
+        )
+
+    def interrupt(self) -> None:
+        """Stop the running query, from another thread or a signal handler."""
+        opened = self._opened
+        if opened is not None:
+            opened.connection.interrupt()
 
     def close(self) -> None:
         """Close the file. May be called twice."""
         with self._turn:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            if self._opened is not None:
+                self._opened.connection.close()
+                self._opened = None
+
+    def _open(self) -> _Opened:
+        file = _identity(self.path)
+        heap = self.limits.heap_bytes if self._own_process else 0
+        return _secured(self.path, self.limits, self._tables, heap, file)
 
     @contextmanager
-    def _connected(self, deadline: Deadline) -> Iterator[sqlite3.Connection]:
-        """The connection for one statement, stopped at the deadline; typed errors."""
+    def _streamed(self, sql: str, timeout: float, first: int) -> Iterator[RowStream]:
+        """The rows of `sql`, the first `first` of them in one batch."""
+        check_text(sql, self.limits)
+        deadline = Deadline(timeout)
         if not self._turn.acquire(timeout=deadline.remaining()):
             raise deadline.error()
         try:
-            if self._connection is None:
-                raise ConnectError("The database was closed.", hint="Open it again.")
-            self._connection.set_progress_handler(deadline.passed, PROGRESS_STEPS)
-            yield self._connection
-        except _ERRORS as error:
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
-                raise deadline.error() from error
-            raise statement_error(error, self._names) from error
+            reading = _Reading(self._current(), sql, deadline, self._names)
+            try:
+                rows = batches(reading.fetch, deadline, first)
+                yield RowStream(reading.columns, rows, deadline)
+            finally:
+                reading.close()
         finally:
             self._turn.release()
+
+    def _current(self) -> _Opened:
+        """The connection, to the file that is there now. Raises ConnectError."""
+        if self._opened is None:
+            raise ConnectError("The database was closed.", hint="Open it again.")
+        file = _identity(self.path)
+        if file is not None and file != self._opened.file:
+            fresh = self._open()
+            self._opened.connection.close()
+            self._opened = fresh
+        return self._opened
 
     def _names(self) -> Names:
         """Tables and their columns, over a connection of its own; {} when unreadable."""
@@ -154,6 +198,93 @@ class SQLiteEngine:
                 return _read_names(connection)
         except (sqlite3.Error, ConnectError):
             return {}  # only a hint is lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A secured connection, who watches it, and which file it is to."""
+
+    connection: sqlite3.Connection
+    authorizer: _Authorizer
+    file: tuple[int, int] | None
+
+    def own(self, sql: str) -> None:
+        """Run a statement of our own, which the authorizer refuses to others."""
+        self.authorizer.trusted = True
+        try:
+            self.connection.execute(sql).close()
+        finally:
+            self.authorizer.trusted = False
+
+
+class _Reading:
+    """One statement under way, in a read transaction, stopped at the deadline.
+
+    Texts are read as UTF-8 by the driver, which fails for others. Then the
+    statement is run again with replacement characters, past the rows already
+    given: a Python function for each text would cost a third of the speed.
+    """
+
+    def __init__(
+        self, opened: _Opened, sql: str, deadline: Deadline, names: Callable[[], Names]
+    ) -> None:
+        self._opened = opened
+        self._sql = sql
+        self._deadline = deadline
+        self._names = names
+        self._given = 0
+        opened.connection.text_factory = str
+        opened.connection.set_progress_handler(deadline.passed, PROGRESS_STEPS)
+        self._cursor = opened.connection.cursor()
+        with self._typed_errors():
+            opened.own("BEGIN")
+        self.columns = self._start()
+
+    def fetch(self, count: int) -> Batch:
+        """Up to `count` rows more. Raises typed errors."""
+        with self._typed_errors():
+            try:
+                rows = self._cursor.fetchmany(count)
+            except sqlite3.OperationalError as error:
+                if not str(error).startswith(_BAD_TEXT):
+                    raise
+                rows = self._again().fetchmany(count)
+        self._given += len(rows)
+        return rows
+
+    def close(self) -> None:
+        """End the statement and its transaction."""
+        self._cursor.close()
+        connection = self._opened.connection
+        connection.set_progress_handler(None, 0)
+        if connection.in_transaction:
+            self._opened.own("ROLLBACK")
+
+    def _start(self) -> tuple[str, ...]:
+        try:
+            with self._typed_errors():
+                self._cursor.execute(self._sql)
+            if self._cursor.description is None:
+                raise ExecutionError("The statement has no result.", hint="Write a SELECT.")
+        except BaseException:
+            self.close()
+            raise
+        return tuple(column[0] for column in self._cursor.description)
+
+    def _again(self) -> sqlite3.Cursor:
+        self._opened.connection.text_factory = decoded
+        self._cursor.execute(self._sql)
+        deque(islice(self._cursor, self._given), maxlen=0)
+        return self._cursor
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except _ERRORS as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise self._deadline.error() from error
+            raise statement_error(error, self._names) from error
 
 
 class _Authorizer:
@@ -167,6 +298,7 @@ class _Authorizer:
     """
 
     def __init__(self, connection: sqlite3.Connection, tables: frozenset[str] | None) -> None:
+        self.trusted = False  # while the engine runs a statement of its own
         self._functions = _FUNCTIONS
         self._all = {fold(name) for name in _read_names(connection)}
         self._tables = None if tables is None else {fold(name) for name in tables}
@@ -182,6 +314,7 @@ class _Authorizer:
             or (action == sqlite3.SQLITE_READ and self._may_read(first or "", second or "", by))
             # full-text indexes ask it before each look-up
             or (action == sqlite3.SQLITE_PRAGMA and (first, second) == ("data_version", None))
+            or (action == sqlite3.SQLITE_TRANSACTION and self.trusted)
         )
         return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 
@@ -229,31 +362,54 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _secured(path: Path, limits: Limits, tables: frozenset[str] | None) -> sqlite3.Connection:
+def _secured(
+    path: Path,
+    limits: Limits,
+    tables: frozenset[str] | None,
+    heap_bytes: int,
+    file: tuple[int, int] | None,
+) -> _Opened:
     """A connection with every protection on. Raises ConnectError."""
     connection = open_read_only(path, timeout=limits.busy_seconds)
     try:
         connection.isolation_level = None  # no BEGIN of Python's own
-        _harden(connection, limits)
+        _harden(connection, limits, heap_bytes)
         _warm_up(connection)
-        connection.set_authorizer(_Authorizer(connection, tables))
+        authorizer = _Authorizer(connection, tables)
+        connection.set_authorizer(authorizer)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise explained(error, path) from error
-    return connection
+    return _Opened(connection, authorizer, file)
 
 
-def _harden(connection: sqlite3.Connection, limits: Limits) -> None:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another of the same name; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _harden(connection: sqlite3.Connection, limits: Limits, heap_bytes: int) -> None:
     """Read-only by pragma too, no trust in the schema, SQLite's limits lowered."""
     for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
-    if limits.heap_bytes:  # of the whole process; SQLite lets it only be lowered
-        connection.execute(f"PRAGMA hard_heap_limit={int(limits.heap_bytes)}")
+    if heap_bytes:  # of the whole process; SQLite lets it only be lowered
+        connection.execute(f"PRAGMA hard_heap_limit={int(heap_bytes)}")
+        connection.execute("PRAGMA temp_store=MEMORY")  # under that limit, instead of the disk
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.cell_bytes)
     for category, value in _SQLITE_LIMITS.items():
         connection.setlimit(category, value)
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+
+
+def _heap_detail(engine: SQLiteEngine) -> str:
+    if engine._own_process:
+        return f"{engine.limits.heap_bytes / 1e6:g} MB"
+    return "only in a worker process: it would hold for all SQLite in this one"
 
 
 def _warm_up(connection: sqlite3.Connection) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable
 
 from plainsql.errors import (
     ConnectError,
@@ -14,6 +13,7 @@ from plainsql.errors import (
     PlainsqlError,
     ResourceLimit,
 )
+from plainsql.execution.nearest_names import column_hint, table_hint
 
 # Table name -> its columns, in the database's own order.
 Names = dict[str, tuple[str, ...]]
@@ -88,33 +88,11 @@ _CONNECT_CODES = {
 def _hint(message: str, names: Callable[[], Names]) -> str:
     """What the reader could have meant, from the names the database has."""
     if match := _MISSING_COLUMN.search(message):
-        return _column_hint(match[1], names())
+        return column_hint(match[1], names())
     if match := _MISSING_TABLE.search(message):
-        return _suggest(match[1], names(), "The tables are")
+        return table_hint(match[1], names())
     if match := _MISSING_FUNCTION.search(message):
         return f"SQLite has no function {match[1]}."
     if message.startswith("ambiguous column name"):
         return "Write the table's name before the column: table.column."
     return ""
-
-
-def _column_hint(wanted: str, names: Names) -> str:
-    """The columns most like `wanted`, as table.column."""
-    by_column: dict[str, str] = {}
-    for table, columns in names.items():
-        for column in columns:
-            by_column.setdefault(column.lower(), f"{table}.{column}")
-    close = get_close_matches(wanted.lower(), by_column, n=3, cutoff=0.6)
-    if not close:
-        return f"No column of this database is called anything like {wanted!r}."
-    return "Did you mean " + " or ".join(by_column[name] for name in close) + "?"
-
-
-def _suggest(wanted: str, names: Iterable[str], otherwise: str) -> str:
-    """The names most like `wanted`, or the first few of all."""
-    by_fold = {name.lower(): name for name in names}
-    close = get_close_matches(wanted.lower(), by_fold, n=3, cutoff=0.6)
-    if close:
-        return "Did you mean " + " or ".join(by_fold[name] for name in close) + "?"
-    shown = sorted(by_fold.values())[:8]
-    return f"{otherwise} {', '.join(shown)}{', …' if len(by_fold) > 8 else ''}."

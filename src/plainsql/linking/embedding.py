@@ -7,7 +7,9 @@ cost one table look-up a word and no model has to run.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,12 @@ class WordVectors:
         pieces = WordPiece.from_file(tokenizer)
         rows = np.load(matrix, mmap_mode="r")
         return cls(pieces, rows, None if scales is None else np.load(scales))
+
+    @cached_property
+    def identity(self) -> str:
+        """Changes with the table of vectors: what was computed with another is of no use."""
+        some = np.ascontiguousarray(self._matrix[:: max(1, len(self._matrix) // 64)])
+        return hashlib.sha256(some.tobytes()).hexdigest()[:16]
 
     def _rows(self, ids: Sequence[int] | slice) -> Vectors:
         rows = self._matrix[ids].astype(np.float32)

@@ -63,7 +63,7 @@ class TooSlow(Exception):
 
 
 @dataclass(slots=True)
-class _ColumnState:
+class ColumnState:
     """What has been seen of one column while its table is read."""
 
     column: int
@@ -118,6 +118,11 @@ def build(target: sqlite3.Connection, schema: Schema, read: ReadTable, limits: L
     capped: list[int] = []
     for table in range(len(schema.tables)):
         capped += _stage_table(target, schema, table, read, limits)
+    finish(target, capped)
+
+
+def finish(target: sqlite3.Connection, capped: Iterable[int]) -> None:
+    """Group what was staged by text and index it; note the columns that were cut short."""
     target.create_function("text_key", 1, text_key, deterministic=True)
     target.execute(
         """INSERT INTO value(text, key, columns)
@@ -137,25 +142,31 @@ def _stage_table(
     target: sqlite3.Connection, schema: Schema, table: int, read: ReadTable, limits: Limits
 ) -> list[int]:
     """Stage one table's texts; returns the columns that have more than were kept."""
-    states = [_ColumnState(column, limits) for column in schema.columns_of(table)]
+    states = [ColumnState(column, limits) for column in schema.columns_of(table)]
     rows = read(table)
     try:
         left = limits.rows
         while left > 0 and (batch := list(islice(rows, min(_BATCH, left)))):
             left -= len(batch)
             for state, cells in zip(states, zip(*batch, strict=True), strict=True):
-                fresh = state.fresh(cells)
-                pairs = [(text, state.column) for text in fresh if _REPLACEMENT not in text]
-                target.executemany("INSERT INTO staged VALUES (?, ?)", pairs)
+                stage(target, state, cells)
         cut = left <= 0 and next(rows, None) is not None
     except TooSlow:
         cut = True
     for state in states:
-        _write_state(target, state)
+        write_state(target, state)
     return [state.column for state in states if state.capped or cut]
 
 
-def _write_state(target: sqlite3.Connection, state: _ColumnState) -> None:
+def stage(target: sqlite3.Connection, state: ColumnState, cells: Iterable[Cell]) -> None:
+    """Write the texts among `cells` that are new in their column."""
+    fresh = state.fresh(cells)
+    pairs = [(text, state.column) for text in fresh if _REPLACEMENT not in text]
+    target.executemany("INSERT INTO staged VALUES (?, ?)", pairs)
+
+
+def write_state(target: sqlite3.Connection, state: ColumnState) -> None:
+    """Write what was seen of a column; once for each column of the schema."""
     target.execute("INSERT INTO counted VALUES (?, ?)", (state.column, len(state.seen)))
     numbers = sorted(float(number) for number in state.numbers or ())
     target.executemany(
@@ -165,17 +176,23 @@ def _write_state(target: sqlite3.Connection, state: _ColumnState) -> None:
     target.executemany("INSERT INTO sample VALUES (?, ?, ?)", samples)
 
 
-def sqlite_rows(connection: sqlite3.Connection, schema: Schema) -> ReadTable:
+def sqlite_rows(
+    connection: sqlite3.Connection, schema: Schema, hidden: frozenset[int] = frozenset()
+) -> ReadTable:
     """A reader of the tables of `schema` in the SQLite database `connection`.
 
-    A table of the schema that the database lacks has no rows. The reader raises
-    ConnectError, with a hint, when the database is locked or damaged, and
-    TooSlow when a view takes more than `VIEW_SECONDS`.
+    The columns `hidden` are not read, their cells are NULL. A table of the schema
+    that the database lacks has no rows. The reader raises ConnectError, with a
+    hint, when the database is locked or damaged, and TooSlow when a view takes
+    more than `VIEW_SECONDS`.
     """
 
     def read(table: int) -> Iterator[Row]:
         found = schema.tables[table]
-        names = ", ".join(_quoted(column.name) for column in found.columns)
+        names = ", ".join(
+            "NULL" if index in hidden else _quoted(schema.columns[index].name)
+            for index in schema.columns_of(table)
+        )
         end = time.monotonic() + VIEW_SECONDS if found.is_view else float("inf")
         connection.set_progress_handler(lambda: time.monotonic() > end, _CLOCK_STEPS)
         try:

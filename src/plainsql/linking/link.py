@@ -22,6 +22,7 @@ from plainsql.schema.model import ColumnType, Schema
 
 if TYPE_CHECKING:
     from plainsql.linking.embedding import WordVectors
+    from plainsql.linking.retrieval import SchemaIndex
 
 _SURE = 0.9  # scores from here on make a literal with the same words superfluous
 _BEHIND = 0.7  # factor for a literal with the words of a sure cell
@@ -32,12 +33,14 @@ def link(
     schema: Schema,
     index: ValueIndex | None = None,
     vectors: WordVectors | None = None,
+    retrieval: SchemaIndex | None = None,
 ) -> Links:
     """What the words of `question` mean in `schema`: names and value candidates.
 
     Deterministic: names and values are ordered by span, then kind, then value.
     Without an `index` there are no CELL candidates and literals have no
-    columns; without `vectors` no SOFT matches.
+    columns; without `vectors` no SOFT matches. `retrieval`, the index of a large
+    schema, adds which tables to look at.
     """
     if isinstance(question, str):
         question = tokenize_question(question)
@@ -51,7 +54,8 @@ def link(
         values += _unexplained(question, spelled, values)
     if index is not None:
         values = tuple(_with_columns(value, index) for value in values)
-    return Links(question, names, tuple(sorted(values, key=value_order)))
+    tables = retrieval.keep(retrieval.scores(question, vectors, values)) if retrieval else ()
+    return Links(question, names, tuple(sorted(values, key=value_order)), tuple(tables))
 
 
 def match_schema(

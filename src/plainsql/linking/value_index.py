@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
+import math
 import sqlite3
-import sys
-import tempfile
 import threading
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +29,32 @@ from plainsql.linking.index_build import (
     source_error,
     sqlite_rows,
 )
+from plainsql.linking.index_columns import (
+    FIRST_QUESTION,
+    Budget,
+    ColumnSource,
+    Done,
+    build_columns,
+)
+from plainsql.linking.index_file import (
+    Fill,
+    default_cache_dir,
+    found,
+    in_memory,
+    meta_of,
+    written,
+)
 from plainsql.linking.lookup import find_cells
 from plainsql.linking.words import text_key
 from plainsql.records import NameMatch, Question, Value, ValueCandidate
 from plainsql.schema.model import Schema
 from plainsql.schema.sqlite_file import open_read_only
 
-_FORMAT = 3  # raise it when the layout or the keys of the index file change
+__all__ = ["ValueIndex", "default_cache_dir", "fingerprint"]
+
+_FORMAT = 4  # raise it when the layout or the keys of the index file change
 _FEW = 10  # texts of a column that has words for yes and no among them
+_SLACK = 1.5  # a build ends somewhat after its budget, and took no longer all the same
 _IN_MEMORY = Limits(distinct=20_000, rows=1_000_000)
 
 
@@ -48,7 +65,7 @@ class ValueIndex:
     `counts` holds each column's number of distinct texts (as far as indexed),
     `capped` the columns that have more than were indexed, `flags` the cells
     that say yes or no with their columns; `in_memory` says that no file could
-    be written.
+    be written, `file` where it is.
     """
 
     connection: sqlite3.Connection
@@ -57,6 +74,7 @@ class ValueIndex:
     capped: tuple[int, ...] = ()
     flags: tuple[tuple[int, str], ...] = ()
     in_memory: bool = False
+    file: Path | None = None
 
     @classmethod
     def open(
@@ -65,31 +83,83 @@ class ValueIndex:
         schema: Schema,
         cache_dir: str | Path | None = None,
         *,
+        hidden: frozenset[int] = frozenset(),
         timeout: float = 5.0,
+        refresh: bool = False,
     ) -> ValueIndex:
         """The index of the SQLite database at `db_path`, built if need be.
 
-        The file lies in `cache_dir` (default: `default_cache_dir()`); where it
-        can't be written, a smaller index is built in memory. Waits `timeout`
+        The cells of the columns `hidden` are not read. The file lies in `cache_dir`
+        (default: `default_cache_dir()`); where it can't be written, a smaller index
+        is built in memory. `refresh` builds it again in any case. Waits `timeout`
         seconds for a lock. Raises ConnectError when the database can't be read.
         """
         path = Path(db_path).resolve()
         source = open_read_only(path, timeout=timeout)
         try:
-            mark = fingerprint(path, schema)
-            directory = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-            target = directory / (hashlib.sha256(str(path).encode()).hexdigest()[:24] + ".sqlite")
-            read = sqlite_rows(source, schema)
-            return _open_current(target, mark) or _rebuild(target, mark, schema, read)
+            mark = fingerprint(path, schema, hidden)
+            file = _place(cache_dir, str(path), hidden)
+            current = None if refresh else found(file, mark)
+            read = sqlite_rows(source, schema, hidden)
+            return _snapshot(current or _built(file, mark, _from_rows(schema, read)), file)
         except sqlite3.Error as error:
             raise source_error(error) from error
         finally:
             source.close()
 
     @classmethod
+    def of_columns(
+        cls,
+        source: ColumnSource,
+        schema: Schema,
+        cache_dir: str | Path | None = None,
+        *,
+        budget: Budget = FIRST_QUESTION,
+        max_age: float = math.inf,
+        refresh: bool = False,
+        done: Done | None = None,
+    ) -> ValueIndex:
+        """The index of any database, read column by column within `budget`.
+
+        One that is older than `max_age` seconds is built again, where the source
+        has no mark of its own and the last build fitted the budget: an index that
+        took longer is out of date, but better than a part of it. So is one that
+        lacks something and had a smaller budget. `done` is told of progress.
+        Raises what `source.read` raises.
+        """
+        mark = _mark_of(source, schema)
+        file = _place(cache_dir, source.identity, source.hidden)
+        current = None if refresh else found(file, mark)
+        if current is not None and not _is_good(
+            current, math.inf if source.mark else max_age, budget
+        ):
+            current.close()
+            current = None
+
+        def fill(connection: sqlite3.Connection, small: bool) -> None:
+            build_columns(connection, schema, source, budget, done)
+            kind = "files" if source.mark else "server"
+            notes = [("source", kind), ("budget", f"{budget.seconds:g}")]
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", notes)
+
+        return _snapshot(current or _built(file, mark, fill), file)
+
+    @classmethod
     def from_rows(cls, schema: Schema, read: ReadTable) -> ValueIndex:
         """An index in memory of the rows that `read` gives for each table."""
-        return _build_in_memory(schema, read)
+        return _snapshot(in_memory(_from_rows(schema, read)))
+
+    def notes(self) -> dict[str, str]:
+        """What the index says about itself: `built` (seconds since 1970), `seconds`, …"""
+        with self.lock:
+            return meta_of(self.connection)
+
+    def size(self) -> tuple[int, int]:
+        """How many distinct texts and how many numbers (of any column) it holds."""
+        with self.lock:
+            (texts,) = self.connection.execute("SELECT count(*) FROM value").fetchone()
+            (numbers,) = self.connection.execute("SELECT count(*) FROM number").fetchone()
+        return texts, numbers
 
     def lookup(
         self, question: Question, names: tuple[NameMatch, ...] = ()
@@ -127,53 +197,62 @@ class ValueIndex:
         self.connection.close()
 
 
-def default_cache_dir() -> Path:
-    """`plainsql` in the platform's folder for caches."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "plainsql"
-
-
-def fingerprint(path: Path, schema: Schema) -> str:
-    """Changes when the file, its write-ahead log or the schema's names change."""
-    parts = [str(_FORMAT), str(path)]
+def fingerprint(path: Path, schema: Schema, hidden: frozenset[int] = frozenset()) -> str:
+    """Changes when the file, its write-ahead log, the schema's names or what is hidden change."""
+    parts = [str(_FORMAT), str(path), *map(str, sorted(hidden))]
     for file in (path, path.with_name(path.name + "-wal")):
         with contextlib.suppress(FileNotFoundError):
             status = file.stat()
             if status.st_size:  # readers create and remove empty logs
                 parts.append(f"{status.st_size}:{status.st_mtime_ns}")
-    names = [(t.name, tuple(c.name for c in t.columns)) for t in schema.tables]
-    return hashlib.sha256(repr((parts, names)).encode()).hexdigest()
+    return hashlib.sha256(repr((parts, _names(schema))).encode()).hexdigest()
 
 
-def _open_current(target: Path, mark: str) -> ValueIndex | None:
-    """The index file `target` if it is there, whole and made for `mark`."""
-    if not target.is_file():
-        return None
-    connection = sqlite3.connect(
-        f"{target.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
-    )
-    try:
-        meta = dict(connection.execute("SELECT name, content FROM meta"))
-    except sqlite3.DatabaseError:
-        meta = {}
-    if meta.get("mark") != mark:
-        connection.close()
-        return None
-    return _snapshot(connection, in_memory=False)
+def _mark_of(source: ColumnSource, schema: Schema) -> str:
+    """Changes when the source's own mark, the schema's names or what is hidden change."""
+    parts = (_FORMAT, source.identity, source.mark, sorted(source.hidden), _names(schema))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _snapshot(connection: sqlite3.Connection, *, in_memory: bool) -> ValueIndex:
-    note = connection.execute("SELECT content FROM meta WHERE name = 'capped'").fetchone()[0]
-    capped = tuple(int(column) for column in note.split(",") if column)
+def _names(schema: Schema) -> list[tuple[str, tuple[str, ...]]]:
+    return [(t.name, tuple(c.name for c in t.columns)) for t in schema.tables]
+
+
+def _place(cache_dir: str | Path | None, identity: str, hidden: frozenset[int]) -> Path:
+    """The file for a database: another one for whom other columns are hidden."""
+    directory = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+    whose = identity + (f" without {sorted(hidden)}" if hidden else "")
+    return directory / (hashlib.sha256(whose.encode()).hexdigest()[:24] + ".sqlite")
+
+
+def _is_good(connection: sqlite3.Connection, max_age: float, budget: Budget) -> bool:
+    """Whether an index is recent and whole enough for who may spend `budget` on another."""
+    notes = meta_of(connection)
+    if notes["capped"] and float(notes["budget"]) < budget.seconds:
+        return False
+    age = time.time() - float(notes["built"])  # of a file: a matter of the calendar
+    return 0 <= age < max_age or float(notes["seconds"]) > budget.seconds * _SLACK
+
+
+def _from_rows(schema: Schema, read: ReadTable) -> Fill:
+    def fill(connection: sqlite3.Connection, small: bool) -> None:
+        build(connection, schema, read, _IN_MEMORY if small else Limits())
+
+    return fill
+
+
+def _built(file: Path, mark: str, fill: Fill) -> sqlite3.Connection:
+    return written(file, mark, fill) or in_memory(fill)
+
+
+def _snapshot(connection: sqlite3.Connection, file: Path | None = None) -> ValueIndex:
+    capped = tuple(int(c) for c in meta_of(connection)["capped"].split(",") if c)
     counted = connection.execute("SELECT texts FROM counted ORDER BY col").fetchall()
     counts = tuple(row[0] for row in counted)
     flags = _flags(connection, counts)
-    return ValueIndex(connection, threading.Lock(), counts, capped, flags, in_memory)
+    (name,) = connection.execute("SELECT file FROM pragma_database_list").fetchone()
+    kept = file if name else None
+    return ValueIndex(connection, threading.Lock(), counts, capped, flags, not kept, kept)
 
 
 def _flags(connection: sqlite3.Connection, counts: tuple[int, ...]) -> tuple[tuple[int, str], ...]:
@@ -191,44 +270,3 @@ def _flags(connection: sqlite3.Connection, counts: tuple[int, ...]) -> tuple[tup
         if len(texts) == counts[column]
         or (counts[column] <= _FEW and any(len(t.strip()) > 1 for t in texts))
     )
-
-
-def _rebuild(target: Path, mark: str, schema: Schema, read: ReadTable) -> ValueIndex:
-    """Build into a temporary file and move it into place, else build in memory.
-
-    Concurrent builders each write their own file; the last one's stays.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.stem, suffix=".tmp")
-    except OSError:
-        return _build_in_memory(schema, read)
-    os.close(handle)
-    try:
-        _build_file(Path(name), mark, schema, read)
-        os.replace(name, target)
-    except (OSError, sqlite3.Error):  # a full disk, a quota
-        return _build_in_memory(schema, read)
-    finally:
-        Path(name).unlink(missing_ok=True)
-    return _open_current(target, mark) or _build_in_memory(schema, read)
-
-
-def _build_file(path: Path, mark: str, schema: Schema, read: ReadTable) -> None:
-    connection = sqlite3.connect(path)
-    try:
-        # A crash leaves a temporary file that nobody reads: no journal needed.
-        connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
-        connection.execute("PRAGMA cache_size=-32000")
-        with connection:
-            build(connection, schema, read, Limits())
-            connection.execute("INSERT INTO meta VALUES ('mark', ?)", (mark,))
-    finally:
-        connection.close()
-
-
-def _build_in_memory(schema: Schema, read: ReadTable) -> ValueIndex:
-    connection = sqlite3.connect(":memory:", check_same_thread=False)
-    with connection:
-        build(connection, schema, read, _IN_MEMORY)
-    return _snapshot(connection, in_memory=True)

@@ -113,18 +113,21 @@ class _QueryReader:
         for table in tables:
             if not isinstance(table, exp.Table):
                 refuse("a sub-query in FROM")
-            index = self._table(table.name)
+            index = self._table(table)
             instance = sum(other == index for other, _ in sources.values())
             if instance > 1:
                 refuse("a table three times in FROM")
             sources[(table.alias or table.name).lower()] = (index, instance)
         return sources
 
-    def _table(self, name: str) -> int:
-        try:
-            return self.schema.table_index(name)
-        except KeyError:
-            refuse(f"unknown table {name}")
+    def _table(self, table: exp.Table) -> int:
+        """The table by `namespace.name`, or by its bare name in the default namespace."""
+        for name in (f"{table.db}.{table.name}", table.name) if table.db else (table.name,):
+            try:
+                return self.schema.table_index(name)
+            except KeyError:
+                continue
+        refuse(f"unknown table {table.name}")
 
 
 class _BlockReader:
@@ -205,7 +208,7 @@ class _BlockReader:
     def _group(self) -> tuple[Expression, ...]:
         group = self.node.args.get("group")
         keys = group.expressions if group else ()
-        return tuple(self.expressions.expression(key) for key in keys)
+        return tuple(self._key(key) for key in keys)
 
     def _having(self) -> Condition | None:
         having = self.node.args.get("having")
@@ -218,11 +221,11 @@ class _BlockReader:
 
     def _order(self, node: exp.Expr) -> Order:
         if not isinstance(node, exp.Ordered):
-            return Order(self._order_key(node))
-        return Order(self._order_key(node.this), bool(node.args.get("desc")))
+            return Order(self._key(node))
+        return Order(self._key(node.this), bool(node.args.get("desc")))
 
-    def _order_key(self, key: exp.Expr) -> Expression:
-        """The expression; `ORDER BY 2` is the second select item."""
+    def _key(self, key: exp.Expr) -> Expression:
+        """The expression; `ORDER BY 2` and `GROUP BY 2` mean the second select item."""
         if isinstance(key, exp.Literal) and not key.is_string:
             key = self._item_at(str(key.this))
         return self.expressions.expression(key)
@@ -230,7 +233,7 @@ class _BlockReader:
     def _item_at(self, position: str) -> exp.Expr:
         items = self.node.expressions
         if not position.isdigit() or not 1 <= int(position) <= len(items):
-            refuse("ORDER BY a position without a select item")
+            refuse("a position without a select item")
         item: exp.Expr = items[int(position) - 1].unalias()
         return item
 

@@ -2,37 +2,31 @@
 
 Values become literals of the dialect through sqlglot's own quoting; nothing is
 pasted. Names are quoted only where the dialect needs it, so that people can
-read what they run.
+read what they run. Every dialect's text gives the rows that SQLite's gives, as
+far as the engine can: docs/dialects.md states each difference.
 """
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import Any
 
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 
-from plainsql.logical_form.joins import Joins, plan_joins
+from plainsql.logical_form.grouping import strictly_grouped, with_columns
+from plainsql.logical_form.joins import plan_joins
+from plainsql.logical_form.kinds import Kind, common_kind, item_kinds
+from plainsql.logical_form.to_sql_expressions import Expressions, Kinds
 from plainsql.logical_form.tree import (
     Aggregate,
-    Arithmetic,
-    Between,
     ColumnRef,
-    Comparison,
-    Condition,
     CountRows,
     DatePart,
     Expression,
-    In,
-    IsNull,
-    Like,
     Literal,
-    Logic,
     Order,
     Query,
-    Scalar,
     Select,
     SetOperation,
     Share,
@@ -41,53 +35,12 @@ from plainsql.logical_form.tree import (
 from plainsql.schema.graph import JoinGraph
 from plainsql.schema.model import Schema
 
-_COMPARISONS: dict[str, type[exp.Expr]] = {
-    "EQ": exp.EQ,
-    "NE": exp.NEQ,
-    "LT": exp.LT,
-    "LE": exp.LTE,
-    "GT": exp.GT,
-    "GE": exp.GTE,
-}
-_ARITHMETIC: dict[str, type[exp.Expr]] = {
-    "ADD": exp.Add,
-    "MINUS": exp.Sub,
-    "TIMES": exp.Mul,
-    "OVER": exp.Div,
-}
-_AGGREGATES: dict[str, type[exp.Expr]] = {
-    "COUNT": exp.Count,
-    "SUM": exp.Sum,
-    "AVG": exp.Avg,
-    "MIN": exp.Min,
-    "MAX": exp.Max,
-}
 _SET_OPERATIONS: dict[str, tuple[type[exp.Expr], bool]] = {
     "UNION": (exp.Union, True),
     "UNION_ALL": (exp.Union, False),
     "INTERSECT": (exp.Intersect, True),
     "EXCEPT": (exp.Except, True),
 }
-_PATTERNS = {"CONTAINS": "%{}%", "STARTS": "{}%", "ENDS": "%{}", "LIKE": "{}"}
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-# strftime's number for each part; a quarter is computed from the month.
-_STRFTIME = {"YEAR": "%Y", "MONTH": "%m", "DAY": "%d", "WEEKDAY": "%w"}
-_RESERVED = frozenset(
-    "abort action add after all alter analyze and as asc attach autoincrement before begin between "
-    "by cascade case cast check collate column commit conflict constraint create cross current "
-    "current_date current_time current_timestamp database default deferrable deferred delete desc "
-    "detach distinct do drop each else end escape except exclude exclusive exists explain fail "
-    "filter first following for foreign from full generated glob group groups having if ignore "
-    "immediate in index indexed initially inner insert instead intersect into is isnull join key "
-    "last left like limit match materialized natural no not nothing notnull null nulls of offset "
-    "on or order others outer over partition plan pragma preceding primary query raise range "
-    "recursive references regexp reindex release rename replace restrict returning right rollback "
-    "row rows savepoint select set table temp temporary then ties to transaction trigger unbounded "
-    "union unique update using vacuum values view virtual when where window with without "
-    "user grant authorization lateral analyse array both collation leading only placing some "
-    "symmetric trailing verbose rank system lag lead function interval div mod usage "
-    "character char int integer float double decimal numeric real".split()
-)
 
 
 def to_sql(query: Query, schema: Schema, graph: JoinGraph, dialect: str | None = None) -> str:
@@ -118,69 +71,91 @@ def _negation(generator: Any, node: exp.Not) -> str:
     """`x NOT IN (…)` and `x IS NOT NULL` rather than `NOT x IN (…)`."""
     inner = node.this
     text = generator.sql(inner)
-    if not isinstance(inner, exp.In | exp.Between | exp.Like | exp.Is):
+    if not isinstance(inner, exp.In | exp.Between | exp.Like | exp.ILike | exp.Is):
         return f"NOT {text}"
     left = generator.sql(inner.this)
     rest = text[len(left) :].strip()
+    if not text.startswith(left):  # LOWER(x) LIKE LOWER('...'), where there is no ILIKE
+        return f"NOT {text}"
     if isinstance(inner, exp.Is):
         return f"{left} IS NOT{rest.removeprefix('IS')}"
     return f"{left} NOT {rest}"
 
 
-def identifier(name: str) -> exp.Identifier:
-    """The name as an identifier, quoted when it is not a plain word."""
-    plain = _PLAIN_NAME.match(name) and name.lower() not in _RESERVED
-    return exp.Identifier(this=name, quoted=not plain)
-
-
-class _Renderer:
-    """Builds sqlglot nodes; `joins` is the FROM of the block being written."""
+class _Renderer(Expressions):
+    """Builds the nodes of whole queries."""
 
     def __init__(self, schema: Schema, graph: JoinGraph, dialect: str) -> None:
-        self.schema = schema
+        super().__init__(schema, dialect)
         self.graph = graph
-        self.dialect = dialect
-        self.joins = Joins((), True)
 
     # -- queries ---------------------------------------------------------
 
-    def query(self, query: Query) -> exp.Expr:
+    def query(self, query: Query, wanted: Kinds = ()) -> exp.Expr:
         if isinstance(query, Select):
-            return self.select(query)
+            return self.select(query, wanted)
         kind, distinct = _SET_OPERATIONS[query.operator]
-        left, right = (self._operand(side, query.operator) for side in (query.left, query.right))
+        wanted = wanted or self._agreed(query)
+        sides = (query.left, query.right)
+        left, right = (self._operand_of(side, query.operator, wanted) for side in sides)
         return kind(this=left, expression=right, distinct=distinct)
 
-    def _operand(self, query: Query, operator: str) -> exp.Expr:
+    def _agreed(self, query: Query) -> Kinds:
+        """The kinds that the items of a set operation's blocks must be cast to."""
+        if self.rules.loose:
+            return ()
+        blocks = [item_kinds(block, self.schema, self.dialect) for block in _blocks(query)]
+        if len({len(kinds) for kinds in blocks}) > 1:  # a star stands for several columns
+            return ()
+        return [common_kind(kinds) for kinds in zip(*blocks, strict=True)]
+
+    def _operand_of(self, query: Query, operator: str, wanted: Kinds) -> exp.Expr:
         """One side of a set operation; ORDER BY, LIMIT or another operation needs a shell."""
-        inner = self.query(query)
-        if isinstance(query, Select) and not query.order_by and query.limit is None:
+        inner = self.query(query, wanted)
+        plain = isinstance(query, Select) and not query.order_by and query.limit is None
+        if plain and not inner.args.get("order"):
             return inner
         if isinstance(query, SetOperation) and query.operator == operator != "EXCEPT":
             return inner
-        return exp.select("*").from_(exp.Subquery(this=inner, alias=_alias("part")))
+        return self._shell(inner, exp.Star(), "part")
 
-    def select(self, select: Select) -> exp.Expr:
+    def _shell(self, inner: exp.Expr, item: exp.Expr, alias: str) -> exp.Select:
+        """`SELECT item FROM (inner) AS alias`."""
+        if not self.rules.repeated_names:
+            _tell_apart(inner)
+        return exp.select(item).from_(exp.Subquery(this=inner, alias=self._alias(alias)))
+
+    def select(self, select: Select, wanted: Kinds = ()) -> exp.Expr:
         if len(select.items) == 1 and isinstance(select.items[0], CountRows):
-            inner = exp.Subquery(this=self.query(select.items[0].query), alias=_alias("found"))
-            return exp.select(exp.Count(this=exp.Star())).from_(inner)
+            inner = self.query(select.items[0].query)
+            return self._shell(inner, exp.Count(this=exp.Star()), "found")
         outer, self.joins = self.joins, plan_joins(select, self.schema, self.graph)
         try:
-            return self._block(select)
+            return self._block(select, wanted)
         finally:
             self.joins = outer
 
-    def _block(self, select: Select) -> exp.Expr:
+    def _block(self, select: Select, wanted: Kinds) -> exp.Expr:
+        shown = select
+        if not self.rules.loose:
+            shown = with_columns(select, self.joins, self.schema)
+            select = strictly_grouped(shown, self.joins, self.schema)
         items = [self.item(item) for item in select.items]
+        if len(wanted) == len(items):
+            pairs = zip(select.items, wanted, strict=True)
+            items = [self._wanted_item(item, kind) for item, kind in pairs]
         if select.limit_per is not None:
-            return self._top_per(select, items)
-        items = [self._titled(*pair) for pair in zip(items, select.items, strict=True)]
-        query = self._core(select, items)
+            return self._top_per(select, shown, items)
+        triples = zip(items, select.items, shown.items, strict=True)
+        query = self._core(select, [self._titled(*triple) for triple in triples])
         if select.order_by:
             query = query.order_by(*[self._order(key) for key in select.order_by], copy=False)
         if select.limit is not None:
             query = query.limit(self.expression(select.limit), copy=False)
         return query
+
+    def _wanted_item(self, item: Expression, kind: Kind) -> exp.Expr:
+        return self.item(item) if isinstance(item, Star) else self.as_kind(item, kind)
 
     def _core(self, select: Select, items: list[exp.Expr]) -> exp.Select:
         query = exp.select(*items, copy=False)
@@ -195,12 +170,12 @@ class _Renderer:
             query = query.having(self.condition(select.having), copy=False)
         return query
 
-    def _top_per(self, select: Select, items: list[exp.Expr]) -> exp.Select:
+    def _top_per(self, select: Select, shown: Select, items: list[exp.Expr]) -> exp.Select:
         """The first `limit` rows for each value of `limit_per`, by row_number()."""
         assert select.limit_per is not None
-        labels = self._labels(select)
+        labels = self._labels(shown)
         named = [
-            exp.Alias(this=item, alias=identifier(label))
+            exp.Alias(this=item, alias=self.name(label))
             for item, label in zip(items, labels, strict=True)
         ]
         window = exp.Window(
@@ -209,8 +184,8 @@ class _Renderer:
             order=exp.Order(expressions=[self._order(key) for key in select.order_by]),
         )
         place = exp.Alias(this=window, alias=exp.to_identifier("place"))
-        inner = exp.Subquery(this=self._core(select, [*named, place]), alias=_alias("ranked"))
-        names = [exp.Column(this=identifier(label)) for label in labels]
+        inner = exp.Subquery(this=self._core(select, [*named, place]), alias=self._alias("ranked"))
+        names = [exp.Column(this=self.name(label)) for label in labels]
         limit = self.expression(select.limit or Literal(1))
         return (
             exp.select(*names)
@@ -218,15 +193,25 @@ class _Renderer:
             .where(exp.LTE(this=exp.column("place"), expression=limit))
         )
 
+    # -- names of columns ------------------------------------------------
+
     def _labels(self, select: Select) -> list[str]:
         """Names of the items of a ranked block: their columns' where that is clear."""
         labels: list[str] = []
         for number, item in enumerate(select.items, 1):
             own = self.schema.columns[item.column].name if isinstance(item, ColumnRef) else ""
-            label = own or self._title(item) or f"item_{number}"
+            label = own or self._title(item) or self._name_of(item) or f"item_{number}"
             clash = label.lower() in {"place", *(other.lower() for other in labels)}
             labels.append(f"item_{number}" if clash else label)
         return labels
+
+    def _name_of(self, item: Expression) -> str:
+        """ "max_age" for MAX(age), in the blocks that strict engines get for it."""
+        if self.rules.loose or not isinstance(item, Aggregate):
+            return ""
+        ref = item.argument
+        name = self.schema.columns[ref.column].name if isinstance(ref, ColumnRef) else "rows"
+        return f"{item.function.lower()}_{name}"
 
     def _title(self, item: Expression) -> str:
         """A name for what SQL would call by its whole text; "" where that reads well.
@@ -242,11 +227,14 @@ class _Renderer:
         taken = {column.name.lower() for table in tables for column in table.columns}
         return "" if title in taken else title
 
-    def _titled(self, rendered: exp.Expr, item: Expression) -> exp.Expr:
-        if not isinstance(item, Share | DatePart):
-            return rendered
-        title = self._title(item)
-        return exp.Alias(this=rendered, alias=identifier(title)) if title else rendered
+    def _titled(self, rendered: exp.Expr, item: Expression, shown: Expression) -> exp.Expr:
+        """The item under the name a reader expects, where SQL would give it another."""
+        title = self._title(shown) if isinstance(shown, Share | DatePart) else ""
+        if isinstance(shown, ColumnRef) and not isinstance(rendered, exp.Column):
+            title = self.schema.columns[shown.column].name
+        return exp.Alias(this=rendered, alias=self.name(title)) if title else rendered
+
+    # -- FROM ------------------------------------------------------------
 
     def _from(self, query: exp.Select) -> exp.Select:
         for position, source in enumerate(self.joins.sources):
@@ -254,24 +242,29 @@ class _Renderer:
             if position == 0:
                 query = query.from_(table, copy=False)
                 continue
-            on = [
-                exp.EQ(this=self.column(left), expression=self.column(right))
-                for left, right in source.on
-            ]
+            on = [self._equal(left, right) for left, right in source.on]
             kind = "" if on else "CROSS"
             query = query.join(table, on=exp.and_(*on) if on else None, join_type=kind, copy=False)
         return query
 
+    def _equal(self, left: ColumnRef, right: ColumnRef) -> exp.Expr:
+        one, other = self.compared((left, right), equality=True)
+        return exp.EQ(this=one, expression=other)
+
     def _source(self, table: int, instance: int) -> exp.Table:
-        name = self.schema.tables[table].name
-        alias = _alias(self._label(table, instance)) if instance else None
-        return exp.Table(this=identifier(name), alias=alias)
+        found = self.schema.tables[table]
+        label = self.label(table, instance)
+        alias = self._alias(label) if label != found.bare_name else None
+        namespace = self.name(found.namespace) if found.namespace else None
+        return exp.Table(this=self.name(found.bare_name), db=namespace, alias=alias)
 
-    def _label(self, table: int, instance: int) -> str:
-        name = self.schema.tables[table].name
+    def label(self, table: int, instance: int) -> str:
+        found = self.schema.tables[table]
+        name = found.bare_name
+        others = (self.schema.tables[s.table] for s in self.joins.sources if s.table != table)
+        if found.namespace and any(o.bare_name.lower() == name.lower() for o in others):
+            name = f"{found.namespace}_{name}"
         return f"{name}_{instance + 1}" if instance else name
-
-    # -- expressions -----------------------------------------------------
 
     def item(self, item: Expression) -> exp.Expr:
         if isinstance(item, Star):
@@ -279,134 +272,42 @@ class _Renderer:
         return self.expression(item)
 
     def _table_star(self, star: Star) -> exp.Column:
-        return exp.Column(this=exp.Star(), table=identifier(self._label(star.table, 0)))
+        return exp.Column(this=exp.Star(), table=self.name(self.label(star.table, 0)))
 
-    def column(self, ref: ColumnRef) -> exp.Column:
-        column = self.schema.columns[ref.column]
-        table = None
-        if len(self.joins.sources) > 1:
-            table = identifier(self._label(self.schema.table_of[ref.column], ref.instance))
-        return exp.Column(this=identifier(column.name), table=table)
-
-    def expression(self, node: Expression) -> exp.Expr:
-        match node:
-            case ColumnRef():
-                return self.column(node)
-            case Literal(value=str(text)):
-                return exp.Literal.string(text)
-            case Literal(value=number):
-                return exp.convert(number)
-            case Star():
-                return exp.Star()
-            case Aggregate():
-                return self._aggregate(node)
-            case Arithmetic():
-                return self._arithmetic(node)
-            case DatePart():
-                return self._date_part(node)
-            case Share():
-                return self._share(node)
-            case Scalar(query=query):
-                return exp.Subquery(this=self.query(query))
-            case CountRows():
-                raise ValueError("CountRows stands only as the single item of a block")
-
-    def _aggregate(self, node: Aggregate) -> exp.Expr:
-        argument = self.expression(node.argument)
-        if node.distinct:
-            argument = exp.Distinct(expressions=[argument])
-        return _AGGREGATES[node.function](this=argument)
-
-    def _arithmetic(self, node: Arithmetic) -> exp.Expr:
-        left, right = (
-            exp.Paren(this=self.expression(side))
-            if isinstance(side, Arithmetic)
-            else self.expression(side)
-            for side in (node.left, node.right)
-        )
-        if node.operator == "OVER":  # SQLite and PostgreSQL divide integers to integers
-            left = exp.Mul(this=left, expression=exp.Literal.number("1.0"))
-            return exp.Div(this=left, expression=right, typed=True, safe=True)
-        return _ARITHMETIC[node.operator](this=left, expression=right)
-
-    def _date_part(self, node: DatePart) -> exp.Expr:
-        column = self.column(node.column)
-        if self.dialect == "mysql" and node.part == "WEEKDAY":  # no DOW there, and 1 is Sunday
-            number = exp.Anonymous(this="DAYOFWEEK", expressions=[column])
-            return exp.Paren(this=exp.Sub(this=number, expression=exp.Literal.number(1)))
-        if self.dialect != "sqlite":
-            part = "DOW" if node.part == "WEEKDAY" else node.part
-            return exp.Extract(this=exp.var(part), expression=column)
-        if node.part == "QUARTER":  # (month + 2) / 3, in integers
-            month = _strftime("%m", column)
-            two_more = exp.Paren(this=exp.Add(this=month, expression=exp.Literal.number(2)))
-            return exp.Div(this=two_more, expression=exp.Literal.number(3), typed=True, safe=True)
-        return _strftime(_STRFTIME[node.part], column)
-
-    def _share(self, node: Share) -> exp.Expr:
-        case = exp.Case(
-            ifs=[exp.If(this=self.condition(node.condition), true=exp.Literal.number("100.0"))],
-            default=exp.Literal.number("0.0"),
-        )
-        return exp.Avg(this=case)
-
-    # -- conditions ------------------------------------------------------
-
-    def condition(self, node: Condition) -> exp.Expr:
-        match node:
-            case Comparison():
-                return _COMPARISONS[node.operator](
-                    this=self.expression(node.left), expression=self.expression(node.right)
-                )
-            case Like():
-                text = _PATTERNS[node.mode].format(node.text.value)
-                like = exp.Like(
-                    this=self.expression(node.left), expression=exp.Literal.string(text)
-                )
-                return exp.Not(this=like) if node.negated else like
-            case Between():
-                between = exp.Between(
-                    this=self.expression(node.left),
-                    low=self.expression(node.low),
-                    high=self.expression(node.high),
-                )
-                return exp.Not(this=between) if node.negated else between
-            case In():
-                inside = exp.In(
-                    this=self.expression(node.left),
-                    query=exp.Subquery(this=self.query(node.query)),
-                )
-                return exp.Not(this=inside) if node.negated else inside
-            case IsNull():
-                null = exp.Is(this=self.expression(node.left), expression=exp.Null())
-                return exp.Not(this=null) if node.negated else null
-            case Logic():
-                return self._logic(node)
-
-    def _logic(self, node: Logic) -> exp.Expr:
-        items = [
-            exp.Paren(this=self.condition(item))
-            if isinstance(item, Logic) and item.operator != node.operator
-            else self.condition(item)
-            for item in node.items
-        ]
-        kind = exp.And if node.operator == "AND" else exp.Or
-        result = items[0]
-        for item in items[1:]:
-            result = kind(this=result, expression=item)
-        return result
+    def _alias(self, name: str) -> exp.TableAlias:
+        return exp.TableAlias(this=self.name(name))
 
     def _order(self, order: Order) -> exp.Ordered:
-        nulls_first = not order.descending  # SQLite's own order: no NULLS clause is written
+        """One key; NULLs stand where SQLite has them, first when ascending."""
+        nulls_first = not order.descending
+        if self.never_null(order.key):  # no clause is needed: what the dialect does by itself
+            ordering = Dialect.get_or_raise(self.dialect).NULL_ORDERING
+            nulls_first = {
+                "nulls_are_small": not order.descending,
+                "nulls_are_large": order.descending,
+            }.get(ordering, False)
         return exp.Ordered(
             this=self.expression(order.key), desc=order.descending, nulls_first=nulls_first
         )
 
 
-def _alias(name: str) -> exp.TableAlias:
-    return exp.TableAlias(this=identifier(name))
+def _blocks(query: Query) -> list[Select]:
+    if isinstance(query, Select):
+        return [query]
+    return [*_blocks(query.left), *_blocks(query.right)]
 
 
-def _strftime(pattern: str, column: exp.Expr) -> exp.Expr:
-    text = exp.Anonymous(this="strftime", expressions=[exp.Literal.string(pattern), column])
-    return exp.Cast(this=text, to=exp.DataType.build("INTEGER", dialect="sqlite"))
+def _tell_apart(query: exp.Expr) -> None:
+    """Give items of a derived table that share a name names of their own."""
+    while isinstance(query, exp.SetOperation):
+        query = query.this
+    if not isinstance(query, exp.Select):
+        return
+    seen: set[str] = set()
+    items = []
+    for number, item in enumerate(query.expressions, 1):
+        name = (item.alias_or_name or item.sql()).lower()
+        clash = name in seen and not item.is_star
+        items.append(exp.alias_(item.unalias(), f"item_{number}") if clash else item)
+        seen.add(name)
+    query.set("expressions", items)

@@ -46,6 +46,7 @@ def _table_form(table: Table) -> dict[str, Any]:
         "is_view": table.is_view,
         "comment": table.comment,
         "row_count": table.row_count,
+        "namespace": table.namespace,
         "columns": [_column_form(column) for column in table.columns],
     }
 
@@ -81,6 +82,7 @@ def _table(form: Mapping[str, Any]) -> Table:
         is_view=bool(form.get("is_view", False)),
         comment=_text(form.get("comment", "")),
         row_count=None if count is None else int(count),
+        namespace=_text(form.get("namespace", "")),
     )
 
 

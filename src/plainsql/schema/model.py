@@ -38,7 +38,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table or view. `row_count` is None where it was not counted."""
+    """One table or view. `row_count` is None where it was not counted.
+
+    `name` is unique in the schema: the bare name in the database's default
+    schema, "namespace.name" in another, whose name `namespace` then is.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -46,6 +50,12 @@ class Table:
     is_view: bool = False
     comment: str = ""
     row_count: int | None = None
+    namespace: str = ""
+
+    @property
+    def bare_name(self) -> str:
+        """The name inside its namespace: what stands after the dot in SQL."""
+        return self.name.removeprefix(f"{self.namespace}.") if self.namespace else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,15 @@ class Schema:
     @cached_property
     def _columns_by_name(self) -> dict[tuple[str, str], int]:
         return {(c.table.lower(), c.name.lower()): i for i, c in enumerate(self.columns)}
+
+    @cached_property
+    def key_columns(self) -> frozenset[int]:
+        """Column indexes of primary keys and of both ends of foreign keys."""
+        found = {i for i, column in enumerate(self.columns) if column.primary_key}
+        for key in self.foreign_keys:
+            found.update(self.column_index(key.table, name) for name in key.columns)
+            found.update(self.column_index(key.ref_table, name) for name in key.ref_columns)
+        return frozenset(found)
 
     def table_index(self, name: str) -> int:
         """Index of the table `name`. Raises KeyError when there is none."""

@@ -8,11 +8,12 @@ is cut where all its parts are known words; known abbreviations are spelled out.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
-from plainsql.schema.model import Schema, Table
+from plainsql.schema.model import Column, Schema, Table
 
 
 def _words(text: str) -> frozenset[str]:
@@ -197,6 +198,11 @@ def natural_name(identifier: str, known: Collection[str] = ()) -> str:
     may be cut. Digits are kept. Never empty: a name without any letter or digit
     comes back as it is, and an empty one as "unnamed".
     """
+    return _natural_name(identifier, frozenset(known))
+
+
+@lru_cache(maxsize=65536)  # large schemas repeat their columns' names
+def _natural_name(identifier: str, known: frozenset[str]) -> str:
     whole = identifier.lower()
     if whole in ABBREVIATIONS and whole not in _UNSAFE_ALONE:
         return ABBREVIATIONS[whole]
@@ -364,16 +370,28 @@ def singular_phrase(phrase: str) -> str:
 
 
 def with_natural_names(schema: Schema) -> Schema:
-    """The schema with every `natural` name made anew from the identifiers."""
-    identifiers = [name for t in schema.tables for name in (t.name, *(c.name for c in t.columns))]
+    """The schema with every `natural` name made anew from the identifiers.
+
+    A namespace is part of it only where it tells two tables of one name apart.
+    """
+    bare = Counter(table.bare_name.lower() for table in schema.tables)
+    identifiers = [n for t in schema.tables for n in (t.bare_name, *(c.name for c in t.columns))]
     known = vocabulary(identifiers)
-    return replace(schema, tables=tuple(_named_table(table, known) for table in schema.tables))
+    tables = (_named_table(t, known, bare[t.bare_name.lower()] > 1) for t in schema.tables)
+    return replace(schema, tables=tuple(tables))
 
 
-def _named_table(table: Table, known: Collection[str]) -> Table:
-    natural = natural_name(table.name, known)
-    columns = (replace(c, natural=column_name(c.name, natural, known)) for c in table.columns)
-    return replace(table, natural=natural, columns=tuple(columns))
+def _named_table(table: Table, known: Collection[str], with_namespace: bool) -> Table:
+    natural = natural_name(table.bare_name, known)
+    if with_namespace and table.namespace:
+        natural = f"{natural_name(table.namespace, known)} {natural}"
+    columns = tuple(_renamed(c, column_name(c.name, natural, known)) for c in table.columns)
+    return replace(table, natural=natural, columns=columns)
+
+
+def _renamed(column: Column, natural: str) -> Column:
+    """`column` with another name in words: itself where it has that name."""
+    return column if column.natural == natural else replace(column, natural=natural)
 
 
 def with_names_of_keys(schema: Schema) -> Schema:
@@ -387,9 +405,14 @@ def with_names_of_keys(schema: Schema) -> Schema:
             if name.lower() == target.lower():
                 of_target = schema.columns[schema.column_index(key.ref_table, target)].natural
                 taken[schema.column_index(key.table, name)] = of_target
-    columns = [replace(c, natural=taken.get(i, c.natural)) for i, c in enumerate(schema.columns)]
-    tables = (
-        replace(table, columns=tuple(columns[i] for i in schema.columns_of(at)))
-        for at, table in enumerate(schema.tables)
-    )
+    changed = {schema.table_of[column] for column in taken}
+    tables = list(schema.tables)
+    for at in changed:
+        columns = (_renamed(c, taken.get(i, c.natural)) for i, c in _numbered(schema, at))
+        tables[at] = replace(tables[at], columns=tuple(columns))
     return replace(schema, tables=tuple(tables))
+
+
+def _numbered(schema: Schema, table: int) -> Iterator[tuple[int, Column]]:
+    """The columns of a table with their indexes."""
+    return ((at, schema.columns[at]) for at in schema.columns_of(table))

@@ -24,7 +24,7 @@ def open_read_only(path: str | Path, *, timeout: float = 5.0) -> sqlite3.Connect
     readable SQLite database.
     """
     file = Path(os.path.expanduser(path)).absolute()
-    _check_file(file)
+    check_file(file)
     try:
         return _connected(file, "mode=ro", timeout)
     except sqlite3.DatabaseError as error:
@@ -64,7 +64,11 @@ def explained(error: sqlite3.DatabaseError, file: str | Path) -> ConnectError:
     return ConnectError(f"Can't read the database {file}: {error}.", hint=hint)
 
 
-def _check_file(file: Path) -> None:
+def check_file(file: Path) -> None:
+    """Raise ConnectError for what is no SQLite file by its first bytes and its size.
+
+    Nothing of it is read by SQLite.
+    """
     try:
         there = file.exists()
     except OSError as error:  # a name too long, a folder that may not be entered
@@ -121,10 +125,15 @@ def _not_a_database(file: Path) -> ConnectError:
 
 
 def _connected(file: Path, options: str, timeout: float) -> sqlite3.Connection:
+    # No cache of compiled statements: an authorizer must see each one compiled.
     connection = sqlite3.connect(
-        f"{file.as_uri()}?{options}", uri=True, timeout=timeout, check_same_thread=False
+        f"{file.as_uri()}?{options}",
+        uri=True,
+        timeout=timeout,
+        check_same_thread=False,
+        cached_statements=0,
     )
-    connection.text_factory = _decoded
+    connection.text_factory = decoded
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opens the file
     except sqlite3.DatabaseError:
@@ -133,7 +142,8 @@ def _connected(file: Path, options: str, timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _decoded(text: bytes) -> str:
+def decoded(text: bytes) -> str:
+    """A text of the database, with replacement characters where it isn't UTF-8."""
     return text.decode("utf-8", "replace")
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "plainsql.translators"
 BUILT_IN = {"parser": "plainsql.translators.parser.translator:ParserTranslator"}
 LANGUAGE_MODEL = "plainsql.translators.language_model.translator:LanguageModelTranslator"
+SERVER = "plainsql.translators.language_model.server_translator:ServerTranslator"
+SERVER_PREFIX = "openai:"
 PARSER_FILE = "manifest.json"  # what the folder of an exported parser holds
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -45,17 +47,20 @@ class Translator(Protocol):
         """
 
 
-def translator(name: str, model: str = "") -> Translator:
+def translator(name: str, model: str = "", *, privacy: str = "schema") -> Translator:
     """The translator called `name`, imported now. Raises `UsageError` for no such name.
 
-    `name` is a built-in or registered one, else the folder of a model (also the one
-    that `plainsql train` wrote), else a Hub id as OWNER/NAME. `model` is the folder
-    of weights that a built-in one uses, "" for those it ships with. Language models
-    are loaded when they are first asked.
+    `name` is a built-in or registered one, `openai:MODEL@URL` for a model on a server
+    (which is shown what `privacy` permits), else the folder of a model (also the one
+    that `plainsql train` wrote), else a Hub id as OWNER/NAME. `model` is the folder of
+    weights that a built-in one uses, "" for those it ships with. Language models are
+    loaded when they are first asked.
     """
     if name in BUILT_IN:
         made = _load(BUILT_IN[name])(*([Path(model).expanduser()] if model else []))
         return cast(Translator, made)
+    if name.startswith(SERVER_PREFIX):
+        return cast(Translator, _load(SERVER)(name, privacy=privacy))
     for entry in _registered():
         if entry.name == name:
             return cast(Translator, entry.load()())
@@ -66,7 +71,8 @@ def translator(name: str, model: str = "") -> Translator:
     known = ", ".join(translator_names())
     raise UsageError(
         f"There is no translator {name!r}.",
-        hint=f"Translators: {known}; the folder of a model; a model on the Hub as OWNER/NAME.",
+        hint=f"Translators: {known}; the folder of a model; a model on the Hub as OWNER/NAME;"
+        " one on a server as openai:MODEL@URL.",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from plainsql.errors import ConnectError, PlainsqlError
 from plainsql.evaluation.datasets import database_paths
 from plainsql.evaluation.execution_accuracy import Gold, compare, run_gold
-from plainsql.execution.base import Engine, open_engine, run_guarded
+from plainsql.execution.base import Engine, RowStream, open_engine, run_guarded, stream_guarded
 from plainsql.records import Rows
 
 # A gold query may take this long, a prediction a fraction: half-trained models
@@ -133,7 +133,8 @@ class Guarded:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.dialect = engine.dialect
+        self.dialect, self.name = engine.dialect, engine.name
+        self.protections = engine.protections
         self.introspect = engine.introspect
         self.explain = engine.explain
         self.close = engine.close
@@ -141,6 +142,10 @@ class Guarded:
     def run(self, sql: str, *, limit: int = 1000, timeout: float = 10.0) -> Rows:
         """As `Engine.run`; raises DeniedError for what the guard refuses."""
         return run_guarded(self._engine, sql, limit=limit, timeout=timeout)
+
+    def stream(self, sql: str, *, timeout: float = 10.0) -> AbstractContextManager[RowStream]:
+        """As `Engine.stream`; raises DeniedError for what the guard refuses."""
+        return stream_guarded(self._engine, sql, timeout=timeout)
 
 
 def same_statement(first: str, second: str, dialect: str = "sqlite") -> bool:

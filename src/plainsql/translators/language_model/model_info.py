@@ -25,7 +25,7 @@ class PromptFormat:
     """How a question and its schema become the text a model reads."""
 
     style: str = "instruct"  # a name in prompts.STYLES
-    schema_form: str = "ddl"  # "ddl", "text" or "samples"; see schema_text
+    schema_form: str = "ddl"  # one of schema_text.FORMS
     max_input_tokens: int = 384  # the schema is cut to make prompt and question fit
     max_output_tokens: int = 128
     dialect: str = "sqlite"

@@ -237,7 +237,11 @@ register(Style("minimal", _minimal, shows_schema=False))
 
 def _rendered(style: Style, parts: Parts, tokenizer: Any) -> str:
     made = style.render(parts)
-    return made if isinstance(made, str) else chat_text(made, tokenizer)
+    if isinstance(made, str):
+        return made
+    if isinstance(tokenizer, EstimatingTokenizer):  # no template stands behind it
+        return tokenizer.apply_chat_template(made)
+    return chat_text(made, tokenizer)
 
 
 # --- counting without a model ------------------------------------------------
@@ -252,7 +256,7 @@ class EstimatingTokenizer:
     """
 
     chat_template = "estimated"
-    bos_token = None
+    bos_token: str | None = None
     all_special_tokens: tuple[str, ...] = ()
     _PIECE = re.compile(r"_?[^\W\d_]{1,6}|\d|_|[^\w\s]{1,2}|\n+")
 

@@ -2,9 +2,10 @@
 
     schema ─ schema_blocks ─▶ blocks (a table each, ranked by need) ─ fit ─▶ text within a budget
 
-Three forms: "ddl" (CREATE statements), "text" (a table a line) and "samples"
-(a column a line, with sample values and comments). Which of them a model reads
-best is a matter of measuring; DDL is what most base models saw in pre-training.
+Four forms: "ddl" (CREATE statements), "text" (a table a line), "samples" (a column a
+line, with sample values and comments) and "names" (a table a line, without types).
+Which of them a model reads best is a matter of measuring; DDL is what most base models
+saw in pre-training.
 
 What the text holds of the database is data: names, comments and sample values
 are put on one line each, without control characters, cut at a length, and the
@@ -29,7 +30,7 @@ from plainsql.schema.model import Column, ColumnType, ForeignKey, Schema, Table
 from plainsql.schema.render import as_ddl, quote_name
 from plainsql.translators.parser.narrow import column_scores, table_scores
 
-FORMS = ("ddl", "text", "samples")
+FORMS = ("ddl", "text", "samples", "names")
 SEPARATOR = "\n"
 
 MAX_NAME = 128  # characters kept of a name; PostgreSQL allows 63 bytes, MySQL 64
@@ -147,7 +148,7 @@ def one_line(text: str) -> str:
 @lru_cache(maxsize=64)
 def _texts(schema: Schema, form: str) -> tuple[tuple[str, str], ...]:
     """Name and text of each table; kept, since many questions are put to one schema."""
-    write = {"ddl": _ddl, "text": _outline, "samples": _with_samples}[form]
+    write = {"ddl": _ddl, "text": _outline, "samples": _with_samples, "names": _names}[form]
     clean = [_clean_table(table) for table in schema.tables]
     keys = [_clean_key(key) for key in schema.foreign_keys]
     return tuple(
@@ -204,6 +205,11 @@ def _outline(table: Table, keys: list[ForeignKey]) -> str:
     return f"{quote_name(table.name)}({columns})"
 
 
+def _names(table: Table, keys: list[ForeignKey]) -> str:
+    columns = ", ".join(_column_text(column, keys, typed=False) for column in table.columns)
+    return f"{quote_name(table.name)}({columns})"
+
+
 def _with_samples(table: Table, keys: list[ForeignKey]) -> str:
     lines = [f"{quote_name(table.name)}({_note(table.comment)}"]
     for column in table.columns:
@@ -213,10 +219,11 @@ def _with_samples(table: Table, keys: list[ForeignKey]) -> str:
     return "\n".join((*lines, ")"))
 
 
-def _column_text(column: Column, keys: Iterable[ForeignKey]) -> str:
+def _column_text(column: Column, keys: Iterable[ForeignKey], *, typed: bool = True) -> str:
+    kind = f" {column.type}" if typed else ""
     primary = " pk" if column.primary_key else ""
     targets = "".join(f" -> {target}" for target in _targets(column, keys))
-    return f"{quote_name(column.name)} {column.type}{primary}{targets}"
+    return f"{quote_name(column.name)}{kind}{primary}{targets}"
 
 
 def _targets(column: Column, keys: Iterable[ForeignKey]) -> Iterator[str]:

@@ -61,7 +61,12 @@ def column_scores(schema: Schema, links: Links) -> dict[int, float]:
 
 
 def table_scores(schema: Schema, links: Links, columns: dict[int, float]) -> dict[int, float]:
-    """The same for tables: their own name and their best three columns."""
+    """The same for tables: their own name and their best three columns.
+
+    Where linking has chosen tables of a large schema, it is their order that counts.
+    """
+    if links.tables:
+        return {table: float(len(links.tables) - at) for at, table in enumerate(links.tables)}
     scores: dict[int, float] = {}
     for name in links.names:
         if name.column is None:
@@ -89,7 +94,7 @@ def _choose(
     chosen: dict[int, tuple[int, ...]] = {}
     room = budget
     share = max(budget // 3, budget // max(1, min(len(ranked), 8)))
-    keys = _key_columns(schema)
+    keys = schema.key_columns
     for table in order:
         kept = _columns_within(builder, schema, table, columns, keys, min(room, share))
         if not kept:
@@ -110,14 +115,6 @@ def _with_bridges(graph: JoinGraph, ranked: Sequence[int], scores: dict[int, flo
         if tree.connected and len(tree.tables) <= 2 * _SEEDS:
             order += [t for t in tree.tables if t not in order]
     return order
-
-
-def _key_columns(schema: Schema) -> frozenset[int]:
-    keys = {i for i, column in enumerate(schema.columns) if column.primary_key}
-    for key in schema.foreign_keys:
-        keys.update(schema.column_index(key.table, name) for name in key.columns)
-        keys.update(schema.column_index(key.ref_table, name) for name in key.ref_columns)
-    return frozenset(keys)
 
 
 def _columns_within(
