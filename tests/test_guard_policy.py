@@ -79,8 +79,12 @@ def test_arguments_that_are_never_allowed(name: str, arguments: str) -> None:
 def test_every_other_node_is_refused() -> None:
     allowed = set(STRUCTURE_NODES) | FUNCTION_NODES
     for name in sorted(set(CLASSES) - allowed):
+        try:
+            node = CLASSES[name]()
+        except TypeError:  # an abstract class of the compiled build
+            continue
         with pytest.raises(Refused):
-            check_node(CLASSES[name](), SQLITE)
+            check_node(node, SQLITE)
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def test_a_process_of_its_own_shows_it_nowhere(tmp_path: Path) -> None:
     """Also in what Python itself, the worker or a library prints at the very end."""
     url = f"postgresql://ann:{SECRET}@127.0.0.1:{free_port()}/d"
     environ = os.environ | {"PLAINSQL_DB": url, "PGPASSWORD": CANARY, "PLAINSQL_DEBUG": "1"}
-    for verb in (["describe"], ["ask", QUESTION, "--json"], ["doctor", "-d", url]):
+    for verb in (["ask", QUESTION, "--json"], ["doctor", "-d", url]):
         done = subprocess.run(
             [sys.executable, "-X", "dev", "-m", "plainsql", *verb],
             env=environ, capture_output=True, text=True, check=False, cwd=tmp_path,

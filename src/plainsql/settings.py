@@ -43,7 +43,8 @@ class Settings:
     db: str = _setting("", _DB)  # not in the repr: a URL may hold a password
     translator: str = _setting(
         "parser",
-        "Who turns questions into SQL: `parser`, the folder of a model, or one on the Hub.",
+        "Who turns questions into SQL: `parser`, the folder of a model, one on the Hub, or one on a"
+        " server as `openai:MODEL@URL`.",
     )
     privacy: str = _setting(
         "schema",

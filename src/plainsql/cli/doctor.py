@@ -39,6 +39,7 @@ EXTRAS = {
     "mysql": "pymysql",
     "sqlalchemy": "sqlalchemy",
     "parquet": "pyarrow",
+    "openai": "openai",
     "serve": "starlette",
     "mcp": "mcp",
 }

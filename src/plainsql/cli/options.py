@@ -55,7 +55,8 @@ def translator_option(function: Function) -> Function:
     return click.option(
         "--translator",
         metavar="NAME",
-        help="Who turns questions into SQL: parser, a model's folder, or OWNER/NAME on the Hub."
+        help="Who turns questions into SQL: parser, a model's folder, OWNER/NAME on the Hub,"
+        " or openai:MODEL@URL."
         " [default: parser]",
     )(function)
 

@@ -91,6 +91,12 @@ def _check_described(node: Expr, _: Policy) -> None:
         raise Refused(f"{type(node).__name__.upper()} must name a table or hold a query")
 
 
+def _check_values(node: Expr, _: Policy) -> None:
+    """`FROM values` names a table of that name; sqlglot makes it VALUES without rows."""
+    if not node.expressions:
+        raise Refused("VALUES without a row")
+
+
 def _check_select(node: Expr, _: Policy) -> None:
     if not node.expressions:
         raise Refused("SELECT without a result column")
@@ -278,6 +284,7 @@ _CHECKS: dict[str, Callable[[Any, Policy], None]] = {
     "Summarize": _check_described,
     "Pivot": _check_described,
     "Select": _check_select,
+    "Values": _check_values,
     "Column": _check_column,
     "Anonymous": _check_anonymous,
     "Dot": _check_dot,

@@ -126,8 +126,8 @@ def _read(
     source: ColumnSource,
     seconds: float,
 ) -> bool:
-    """Stage one column's values; whether these are all it has."""
-    texts = schema.columns[state.column].type in (ColumnType.TEXT, ColumnType.BOOLEAN)
+    """Stage one column's values; whether these are all that belong into the index."""
+    texts = schema.columns[state.column].type is not ColumnType.NUMBER
     most = state.limits.distinct if texts else state.limits.numbers
     try:
         found = source.read(state.column, most + 1, seconds)
@@ -135,6 +135,6 @@ def _read(
         return False
     more = found.more or len(found.values) > most
     if more and not texts:
-        return False  # so many differ that none of them points at the column
+        return True  # so many numbers differ that none of them points at the column
     stage(target, state, [comparable(cell) for cell in found.values[:most]])
     return not (more or state.capped)

@@ -222,7 +222,9 @@ def _place(cache_dir: str | Path | None, identity: str, hidden: frozenset[int]) 
     """The file for a database: another one for whom other columns are hidden."""
     directory = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     whose = identity + (f" without {sorted(hidden)}" if hidden else "")
-    return directory / (hashlib.sha256(whose.encode()).hexdigest()[:24] + ".sqlite")
+    return directory.expanduser().absolute() / (
+        hashlib.sha256(whose.encode()).hexdigest()[:24] + ".sqlite"
+    )
 
 
 def _is_good(connection: sqlite3.Connection, max_age: float, budget: Budget) -> bool:
