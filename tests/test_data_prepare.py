@@ -100,7 +100,7 @@ REJECTED = [
     (
         {
             "question": "Q?",
-            "sql": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+            "sql": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i > 0)"
             " SELECT max(i) FROM n",
             "db": "concerts",
         },

@@ -257,7 +257,7 @@ class Fixed:
 def test_the_command_asks_the_flow(cases: Path, monkeypatch, capsys):
     from plainsql.translators import base
 
-    monkeypatch.setattr(base, "translator", lambda name, *folder: Fixed())
+    monkeypatch.setattr(base, "translator", lambda name, *folder, **_: Fixed())
     out = cases.parent / "predicted.sql"
     assert command(cases, "--limit", "2", "--alternatives", "1", "--predictions", str(out)) == 0
     text = capsys.readouterr().out

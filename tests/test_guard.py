@@ -193,6 +193,15 @@ DENIED = [
     ),
     ('WITH "\u017fecret" AS (SELECT 1) SELECT * FROM secret', "'secret'"),
     ('WITH "\u212a" AS (SELECT 1) SELECT * FROM k', "'k'"),
+    # tables whose names are words of other dialects, which the parser skips or takes for clauses
+    ("SELECT * FROM boat, fetch", "'fetch'"),
+    ("SELECT * FROM boat, tablesample t", "'tablesample'"),
+    ("SELECT * FROM boat, qualify t", "'qualify'"),
+    ("SELECT * FROM values t", "VALUES"),
+    ("SELECT * FROM boat JOIN values t ON 1", "VALUES"),
+    ("SELECT * FROM lateral t", "LATERAL"),
+    ("SELECT * FROM boat LEFT JOIN lateral t ON 1", "LATERAL"),
+    ("SELECT 1 FROM boat WHERE EXISTS (secret)", "EXISTS"),
     # what the engine makes up
     ("SELECT * FROM temp.boat", "another database"),
     ("SELECT * FROM x.y.boat", "another database"),

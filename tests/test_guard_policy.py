@@ -169,3 +169,28 @@ def test_every_function_of_this_postgresql_is_listed_or_refused(
     for name in sorted(set(volatile) - rules.functions - rules.words_before_paren):
         assert not judge(f'SELECT "{name}"(1)', dialect="postgres").allowed
         assert not judge(f"SELECT pg_catalog.{name}(1)", dialect="postgres").allowed
+
+
+@pytest.mark.parametrize("dialect", POLICIES)
+def test_no_argument_of_a_function_is_lost(dialect: str) -> None:
+    """sqlglot drops those of functions that it knows to take fewer: `uuid((SELECT ...))`."""
+    rules = POLICIES[dialect]
+    hidden = "(SELECT word FROM secret)"
+    forms = [
+        "{f}({s})",
+        "{f}(a, {s})",
+        "{f}({s}, a)",
+        "{f}(a, b, {s})",
+        "{f}{s}",
+        "{f}((TABLE secret))",
+    ]
+    forms += [
+        "{f}((FROM secret))",
+        "{f}(a ORDER BY {s})",
+        "{f}(a) FILTER (WHERE {s})",
+        "{f}(DISTINCT {s})",
+    ]
+    for name in sorted(rules.functions | rules.table_functions | rules.words_before_paren):
+        for form in forms:
+            sql = f"SELECT {form.format(f=name, s=hidden)} FROM boat"
+            assert not judge(sql, dialect=dialect, tables=frozenset({"boat"})).allowed, sql

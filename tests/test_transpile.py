@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plainsql.errors import DeniedError
 from plainsql.evaluation.loading import copied_schema, copy_tables, read_tables
@@ -322,3 +325,39 @@ def test_a_refused_candidate_is_tried_in_the_own_dialect(
             assert trial.rows is not None
             assert trial.rows.rows == rows
             assert judge(trial.candidate.sql, schema=schema).allowed
+
+
+PIECES = [
+    *("SELECT", "TOP 3", "name", '"name"', "`name`", "[name]", "*", "FROM", "singer", "Concert"),
+    *("WHERE", "age", "=", "==", "::text", "ILIKE", "'a%'", '"x"', "||", "LIMIT 1, 2", "OFFSET 3"),
+    *("(", ")", ",", "COUNT(*)", "YEAR(born)", "DATE('now', '-1 day')", "INTERVAL '1 day'", "+"),
+    *("GROUP BY", "ORDER BY", "QUALIFY", "FILTER (WHERE", "CASE WHEN", "THEN 1 END", "AND", "NOT"),
+    *("UNION", "WITH a AS (", "ISNULL(age, 0)", "DUAL", "FETCH FIRST 1 ROWS ONLY", ";", "--", "/*"),
+    *("\x00", "\ud800", "é", "'", '"', "`", "[", "]", "$1", "@x", "{{y}}", "1e5", "0x1F", "\\"),
+]
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=25), st.sampled_from(ALL))
+def test_no_text_makes_it_raise(pieces: list[str], engine: str) -> None:
+    sql = " ".join(pieces)
+    once = to_dialect(sql, engine)
+    assert once == to_dialect(sql, engine)
+    assert to_dialect(once, engine) == once
+
+
+COSTLY = [
+    "SELECT a" + "[1]" * 1_000 + "::x",
+    "SELECT " + "NOT " * 1_000 + "1::x",
+    "SELECT " + "CASE WHEN " * 150 + "1" + " THEN 1 END" * 150 + "::x",
+    "SELECT * FROM (" + "SELECT * FROM (" * 28 + "SELECT `1`" + ")" * 29,
+    "SELECT " + "a + " * 1_000 + "1::x",
+    "SELECT CAST(x AS " + "ARRAY<" * 400 + "INT" + ">" * 400 + ")::y",
+]
+
+
+@pytest.mark.parametrize("sql", COSTLY, ids=range(len(COSTLY)))
+def test_no_text_takes_long(sql: str) -> None:
+    start = time.process_time()
+    to_dialect(sql, "sqlite")
+    assert time.process_time() - start < 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plainsql.choosing import Trial
@@ -40,26 +40,39 @@ def try_candidates(
     `ConnectError`.
     """
     deadline = time.monotonic() + timeout
-    trials: list[Trial] = []
-    succeeded = 0
+    tries = _Tries(engine, schema, access, wanted, limit, deadline)
+    return [tries.trial(candidate) for candidate in candidates]
 
-    def tried(candidate: Candidate) -> Trial:
-        trial, verdict = _judged(candidate, engine.dialect, schema, access)
-        if not trial.possible or succeeded >= wanted:
-            return trial
-        left = deadline - time.monotonic()
-        # Once there are rows, the others only inform the choice: a slow one is let go.
-        left = min(left, SIDE_SECONDS) if succeeded else left
-        return _run(candidate, verdict.sql, engine, limit, left)
 
-    for candidate in candidates:
-        trial = tried(candidate)
-        again = _in_own_dialect(trial, engine.dialect, schema)
-        second = tried(again) if again is not None else trial
+@dataclass(slots=True)
+class _Tries:
+    """The trials of one question. `deadline` in seconds of the monotonic clock."""
+
+    engine: Engine
+    schema: Schema
+    access: Access | None
+    wanted: int
+    limit: int
+    deadline: float
+    succeeded: int = 0
+
+    def trial(self, candidate: Candidate) -> Trial:
+        """What became of the candidate, or of its second form where the first failed."""
+        trial = self._tried(candidate)
+        again = _in_own_dialect(trial, self.engine.dialect, self.schema)
+        second = self._tried(again) if again is not None else trial
         trial = second if second.possible else trial
-        succeeded += trial.rows is not None
-        trials.append(trial)
-    return trials
+        self.succeeded += trial.rows is not None
+        return trial
+
+    def _tried(self, candidate: Candidate) -> Trial:
+        trial, verdict = _judged(candidate, self.engine.dialect, self.schema, self.access)
+        if not trial.possible or self.succeeded >= self.wanted:
+            return trial
+        left = self.deadline - time.monotonic()
+        # Once there are rows, the others only inform the choice: a slow one is let go.
+        left = min(left, SIDE_SECONDS) if self.succeeded else left
+        return _run(candidate, verdict.sql, self.engine, self.limit, left)
 
 
 def _in_own_dialect(trial: Trial, dialect: str, schema: Schema) -> Candidate | None:

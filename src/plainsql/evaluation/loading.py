@@ -25,7 +25,6 @@ from plainsql.schema.model import Column, ColumnType, Schema
 from plainsql.schema.sqlite_file import open_read_only
 
 Execute = Callable[[str, Sequence[Any]], object]
-
 # The neutral types, and each engine's name for them. An INTEGER of SQLite has 64 bits.
 TYPES: dict[str, dict[str, str]] = {
     "duckdb": {
@@ -64,8 +63,7 @@ _DATE = re.compile(r"[1-9]\d{3}-\d{2}-\d{2}")  # MySQL's begin with the year 100
 _TIMESTAMP = re.compile(r"[1-9]\d{3}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
 _TIME = re.compile(r"\d{2}:\d{2}:\d{2}")
 _DECIMAL = re.compile(r"(?:NUMERIC|DECIMAL|NUMBER)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)", re.I)
-_VARCHAR = 255  # MySQL: the longest text kept as VARCHAR, which alone can be a key there
-_SHORT = 60
+_SHORT, _VARCHAR = 60, 255  # MySQL: lengths of VARCHAR, which alone can be a key there
 _PARAMETERS = 8_000  # in one INSERT; PostgreSQL takes 65,535
 
 
@@ -102,6 +100,10 @@ class CopiedTable:
         """The rows of some columns."""
         places = [[column.name for column in self.columns].index(name) for name in names]
         return [tuple(row[place] for place in places) for row in self.rows]
+
+    def kinds(self, names: Sequence[str]) -> list[str]:
+        """The kinds of some columns."""
+        return [column.kind for name in names for column in self.columns if column.name == name]
 
 
 # -- reading -------------------------------------------------------------------
@@ -172,7 +174,7 @@ def _key(parts: list[Any], table: CopiedTable, tables: Sequence[CopiedTable]) ->
         return None
     known = set(target.cells(other))
     holds = all(row in known for row in table.cells(own) if None not in row)
-    same = [_kind(table, name) for name in own] == [_kind(target, name) for name in other]
+    same = table.kinds(own) == target.kinds(other)
     return CopiedKey(own, target.name, other) if holds and same else None
 
 
@@ -181,10 +183,6 @@ def _named(table: CopiedTable, names: Sequence[str | None]) -> tuple[str, ...]:
     own = {column.name.lower(): column.name for column in table.columns}
     found = [own.get(str(name).lower(), "") for name in names]
     return tuple(found) if all(found) else ()
-
-
-def _kind(table: CopiedTable, name: str) -> str:
-    return next(column.kind for column in table.columns if column.name == name)
 
 
 def _with_keys(table: CopiedTable, keys: Mapping[str, tuple[CopiedKey, ...]]) -> CopiedTable:
@@ -292,11 +290,12 @@ def copy_tables(tables: Sequence[CopiedTable], dialect: str, execute: Execute) -
     `execute(sql, parameters)` runs one statement. Errors are the driver's.
     """
     made: set[str] = set()
-    for table in _ordered(list(tables)) if dialect == "duckdb" else tables:
+    ordered = list(_ordered(list(tables)))
+    for table in ordered if dialect == "duckdb" else tables:
         keys = [key for key in table.foreign_keys if dialect == "duckdb" and key.table in made]
         execute(create_table(table, dialect, keys), ())
         made.add(table.name)
-    for table in _ordered(list(tables)):
+    for table in ordered:
         for statement, parameters in _inserts(table, dialect):
             execute(statement, parameters)
     if dialect != "duckdb":  # which takes foreign keys in CREATE TABLE alone

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from plainsql.execution.guard_columns import check_columns
 from plainsql.execution.guard_cost import check_cost
+from plainsql.execution.guard_reading import check_commas, check_reading
 from plainsql.execution.guard_scope import Scope, scope_of, with_types
 from plainsql.execution.guard_tokens import (
     check_agreement,
@@ -118,6 +119,7 @@ def _judge(sql: str, rules: Policy, scope: Scope) -> _Query:
     aliases = check_calls(tokens, rules)
     check_words(tokens, rules)
     tree = _parse(sql, tokens, rules.dialect)
+    check_reading(tree, tokens)
     check_tree(tree, rules, scope, aliases)
     check_cost(tree)
     if scope.columns is not None:
@@ -184,6 +186,7 @@ def _parse(sql: str, tokens: list[Token], name: str) -> Expr:
         check_agreement(
             tokens, [(first + t.start, first + t.end + 1, t.token_type == quoted) for t in parsed]
         )
+        check_commas(parsed, dialect.parser_class)
         check_work(parsed, dialect.parser_class)
         trees = dialect.parser().parse(parsed, query)
     except SqlglotError as error:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlglot.expressions import Expr
 
 _DESCRIBED = frozenset({"Table", "Select", "Union", "Except", "Intersect", "Values", "Subquery"})
+_QUERIES = frozenset({"Select", "Union", "Except", "Intersect", "Values", "Subquery"})
 _SOURCES = frozenset({"Table", "Subquery", "Values", "Lateral", "Unnest"})
 # Of SELECT: hints for the planner. SQL_CALC_FOUND_ROWS would leave state behind.
 _MODIFIERS = frozenset({"STRAIGHT_JOIN", "SQL_NO_CACHE", "SQL_SMALL_RESULT", "SQL_BIG_RESULT"})
@@ -91,10 +92,15 @@ def _check_described(node: Expr, _: Policy) -> None:
         raise Refused(f"{type(node).__name__.upper()} must name a table or hold a query")
 
 
-def _check_values(node: Expr, _: Policy) -> None:
-    """`FROM values` names a table of that name; sqlglot makes it VALUES without rows."""
-    if not node.expressions:
-        raise Refused("VALUES without a row")
+def _check_lateral(node: Expr, rules: Policy) -> None:
+    """`FROM lateral x` names a table of that name, but for PostgreSQL's kin."""
+    if type(node.this).__name__ in ("Column", "Identifier", "Dot", "Literal"):
+        raise Refused("LATERAL must hold a query or a function")
+
+
+def _check_exists(node: Expr, _: Policy) -> None:
+    if type(node.this).__name__ not in _QUERIES:
+        raise Refused("EXISTS must hold a query")
 
 
 def _check_select(node: Expr, _: Policy) -> None:
@@ -284,7 +290,8 @@ _CHECKS: dict[str, Callable[[Any, Policy], None]] = {
     "Summarize": _check_described,
     "Pivot": _check_described,
     "Select": _check_select,
-    "Values": _check_values,
+    "Exists": _check_exists,
+    "Lateral": _check_lateral,
     "Column": _check_column,
     "Anonymous": _check_anonymous,
     "Dot": _check_dot,

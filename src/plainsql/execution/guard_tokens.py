@@ -149,13 +149,15 @@ def _end_of_names(tokens: list[Token], opening: int) -> int | None:
         depth += token.is_sign("(") - token.is_sign(")")
         if depth == 0:
             return at
-        if depth > 2 or not _is_name_part(token):
+        if depth > 2 or not _is_name_part(token, depth):
             return None
     return None
 
 
-def _is_name_part(token: Token) -> bool:
-    if token.kind in (Kind.WORD, Kind.QUOTED, Kind.NUMBER):
+def _is_name_part(token: Token, depth: int) -> bool:
+    if token.kind is Kind.NUMBER:
+        return depth == 2  # of a type
+    if token.kind in (Kind.WORD, Kind.QUOTED):
         return True
     return token.kind is Kind.SIGN and token.text in ",()[]"
 

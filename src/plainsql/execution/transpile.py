@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlglot.expressions import Expr
 
 MAX_CHARS = 5_000  # a text is read up to nine times; the longest gold query has 600
+MAX_SQUARE_BRACKETS = 100  # a[1][1]… a thousand times takes the parser seconds
 _LITERALS = re.compile(r"'(?:[^']|'')*'")
 
 # What a text shows of the dialect it was written in.
@@ -65,7 +66,7 @@ def to_dialect(sql: str, wanted: str, schema: Schema | None = None) -> str:
     schema knows. The engine's own dialect is tried first, then those the text shows
     marks of, then the others, always in the same order. Never raises.
     """
-    if len(sql) > MAX_CHARS or _depth(sql) > MAX_DEPTH:
+    if len(sql) > MAX_CHARS or _depth(sql) > MAX_DEPTH or sql.count("[") > MAX_SQUARE_BRACKETS:
         return sql
     try:
         if _fits(sql, wanted, schema):

@@ -20,9 +20,9 @@ from plainsql.errors import PlainsqlError
 from plainsql.execution.worker_wire import (
     HEADER,
     Frame,
+    Payload,
     Work,
     batch_payloads,
-    frame,
     packed,
     packed_error,
 )
@@ -42,6 +42,7 @@ if _SIGNALS:
     import fcntl
     import select
 
+_SMALL = 4096  # bytes
 _ALARM_SECONDS = 0.7  # past the deadline, when neither engine nor parent ended the query
 
 
@@ -60,8 +61,18 @@ class _Channel:
         _, length = HEADER.unpack(self._exactly(HEADER.size))
         return pickle.loads(self._exactly(length))
 
-    def write(self, kind: Frame, payload: bytes) -> None:
-        rest = memoryview(frame(kind, payload))
+    def write(self, kind: Frame, payload: Payload) -> None:
+        header = HEADER.pack(kind, len(payload))
+        if not _SIGNALS or len(payload) < _SMALL:
+            rest = memoryview(header + bytes(payload))
+        else:  # megabytes a second are not copied once more
+            sent = os.writev(self._target, (header, payload))
+            rest = memoryview(header)[sent:]
+            self._write_all(rest)
+            rest = memoryview(payload)[max(0, sent - len(header)) :]
+        self._write_all(rest)
+
+    def _write_all(self, rest: memoryview) -> None:
         while rest:
             rest = rest[os.write(self._target, rest) :]
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 4  # at a time for one database; about 25 MB each
 _WITH_SPARE = 2
+_READING_SECONDS = 900.0  # for data files, which may be many gigabytes, the first time
 _PATIENCE = 0.03  # seconds to wait for a busy worker before another is started
 _RESTART_SECONDS = 0.5  # a query waits so long for a replaced worker, whatever its deadline
 _LEAST_SECONDS = 0.05  # what a query gets after such a wait
@@ -235,8 +236,8 @@ class _Pool:
             ready = [process for process in self._idle if process.protections is not None]
             process = ready[-1] if ready else self._idle[0]
             self._idle.remove(process)
-            if process.alive() or process.protections is None:
-                return process  # one that died in opening has left a message
+            if process.alive() or not self._opened_once:
+                return process  # one that died in its first opening has left a message
             process.kill()
             self._all.discard(process)
         return None
@@ -247,6 +248,8 @@ class _Pool:
             return max(deadline.remaining(), _LEAST_SECONDS)
         first = not self._opened_once
         most = self._work.limits.open_seconds
+        if self._work.kind == "files":
+            most = max(most, _READING_SECONDS)
         try:
             process.wait_ready(most if first else max(deadline.remaining(), _RESTART_SECONDS))
         except Late:

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from plainsql.errors import ConnectError, ExecutionError
 from plainsql.execution.worker_wire import (
@@ -237,7 +237,6 @@ def _started() -> tuple[subprocess.Popen[bytes], io.FileIO]:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             env=_environment(),
-            pipesize=_PIPE_BYTES,
             **apart,
         )
     except (OSError, ValueError) as error:
@@ -248,7 +247,18 @@ def _started() -> tuple[subprocess.Popen[bytes], io.FileIO]:
         ) from error
     finally:
         os.close(theirs)
+    _widen(process.stdout)
     return process, lifeline
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold more, where the system knows that and this user may."""
+    try:
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[arg-type]
+    except (ImportError, AttributeError, OSError):
+        return  # 64 kB on Linux: more switches between the two, and nothing else
 
 
 def _environment() -> dict[str, str]:

@@ -21,8 +21,8 @@ _EVERYWHERE = _words(
     "describe distinct drop else except false fetch for foreign from glob grant group having "
     "if ilike in inner insert intersect interval into is join lateral leading left like limit "
     "lock natural not notnull null offset on or order outer primary qualify references regexp "
-    "returning revoke right rlike rollback rollup select table tablesample then to trailing "
-    "true union unique using values when where window with xor"
+    "returning revoke right rlike rollback rollup select straight_join table tablesample then "
+    "to trailing true union unique using values when where window with xor"
 )
 RESERVED: dict[str, frozenset[str]] = {
     "sqlite": _EVERYWHERE
