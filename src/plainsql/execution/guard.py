@@ -119,8 +119,8 @@ def _judge(sql: str, rules: Policy, scope: Scope) -> _Query:
     aliases = check_calls(tokens, rules)
     check_words(tokens, rules)
     tree = _parse(sql, tokens, rules.dialect)
-    check_reading(tree, tokens)
     check_tree(tree, rules, scope, aliases)
+    check_reading(tree, tokens)
     check_cost(tree)
     if scope.columns is not None:
         check_columns(tree, tokens, rules, scope.columns)

@@ -34,19 +34,21 @@ def check_commas(tokens: list[ParserToken], parser: type[Any]) -> None:
 
 def check_reading(tree: Expr, tokens: list[Token]) -> None:
     """Refuse a tree in which a part of the text is missing. Raises Refused."""
-    selects, froms, joins = _written(tokens)
+    selects, froms, joins, values = _written(tokens)
     found = {"Select": 0, "From": 0, "Join": 0}
     for node in tree.walk():
         name = type(node).__name__
         if name in found:
             found[name] += 1
-    if found["Select"] < selects or found["From"] != froms or found["Join"] < joins:
+    # VALUES beside UNION becomes SELECT * FROM (VALUES ...)
+    whole = froms <= found["From"] <= froms + values
+    if not whole or found["Select"] < selects or found["Join"] < joins:
         raise Refused("a part of the text was not understood")
 
 
-def _written(tokens: list[Token]) -> tuple[int, int, int]:
-    """How many SELECT, FROM (or TABLE) and JOIN there are in the text. Raises Refused."""
-    selects = froms = joins = 0
+def _written(tokens: list[Token]) -> tuple[int, int, int, int]:
+    """How many SELECT, FROM (or TABLE), JOIN and VALUES the text has. Raises Refused."""
+    selects = froms = joins = values = 0
     heads: list[str] = []  # the words before the brackets that are open
     for at, token in enumerate(tokens):
         before = tokens[at - 1] if at else None
@@ -60,10 +62,17 @@ def _written(tokens: list[Token]) -> tuple[int, int, int]:
         word = token.text
         if word == "values":
             _check_values(tokens, at)
+            values += 1
         selects += word == "select"
         joins += word in ("join", "straight_join")
-        froms += word == "table" or (word == "from" and _is_clause(before, heads))
-    return selects, froms, joins - _hints(tokens)
+        froms += word == "from" and _is_clause(before, heads)
+        froms += word == "table" and not _is_described(before)
+    return selects, froms, joins - _hints(tokens), values
+
+
+def _is_described(before: Token | None) -> bool:
+    """DESCRIBE TABLE t, SUMMARIZE TABLE t."""
+    return before is not None and before.is_word("describe", "desc", "summarize")
 
 
 def _is_clause(before: Token | None, heads: list[str]) -> bool:

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plainsql.errors import ConnectError, ExecutionError
-from plainsql.execution import policy
 from plainsql.execution.base import Protection, RowStream, rows_of, target_path
 from plainsql.execution.limits import (
     FIRST_ROWS,
@@ -36,7 +35,7 @@ from plainsql.execution.limits import (
     batches,
     check_text,
 )
-from plainsql.execution.policy import fold
+from plainsql.execution.sqlite_authorizer import Authorizer, quoted, read_names
 from plainsql.execution.sqlite_errors import Names, statement_error
 from plainsql.records import Rows
 from plainsql.schema.sqlite_file import decoded, explained, open_read_only
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from plainsql.execution.targets import Target
     from plainsql.schema.model import Schema
 
-_FUNCTIONS = policy.SQLITE_FUNCTIONS | {"->", "->>"}
 _BAD_TEXT = "Could not decode to UTF-8"
 _ERRORS = (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError, ValueError)
 
@@ -195,7 +193,7 @@ class SQLiteEngine:
         try:
             busy = self.limits.busy_seconds
             with closing(open_read_only(self.path, timeout=busy)) as connection:
-                return _read_names(connection)
+                return read_names(connection)
         except (sqlite3.Error, ConnectError):
             return {}  # only a hint is lost
 
@@ -205,7 +203,7 @@ class _Opened:
     """A secured connection, who watches it, and which file it is to."""
 
     connection: sqlite3.Connection
-    authorizer: _Authorizer
+    authorizer: Authorizer
     file: tuple[int, int] | None
 
     def own(self, sql: str) -> None:
@@ -287,81 +285,6 @@ class _Reading:
             raise statement_error(error, self._names) from error
 
 
-class _Authorizer:
-    """Lets SQLite compile reads of permitted tables and listed functions, nothing else.
-
-    The names are SQLite's five arguments: action, two names, database, context.
-
-    note: SQLite passes the innermost view or sub-query's name as the context of
-    a read, so a WITH item named like a permitted view would inherit its rights.
-    Hence the reads of each view are recorded once, and only these are allowed.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, tables: frozenset[str] | None) -> None:
-        self.trusted = False  # while the engine runs a statement of its own
-        self._functions = _FUNCTIONS
-        self._all = {fold(name) for name in _read_names(connection)}
-        self._tables = None if tables is None else {fold(name) for name in tables}
-        self._view_reads = frozenset(_reads_of_views(connection, self._tables or set()))
-        self._in_views = {table for table, _, _ in self._view_reads}
-
-    def __call__(
-        self, action: int, first: str | None, second: str | None, _: str | None, by: str | None
-    ) -> int:
-        allowed = (
-            action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE)
-            or (action == sqlite3.SQLITE_FUNCTION and fold(second or "") in self._functions)
-            or (action == sqlite3.SQLITE_READ and self._may_read(first or "", second or "", by))
-            # full-text indexes ask it before each look-up
-            or (action == sqlite3.SQLITE_PRAGMA and (first, second) == ("data_version", None))
-            or (action == sqlite3.SQLITE_TRANSACTION and self.trusted)
-        )
-        return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
-
-    def _may_read(self, table: str, column: str, by: str | None) -> bool:
-        name = fold(table)
-        if policy.SQLITE.reserves(name) and name not in self._all:
-            return False
-        if name.startswith("sqlite_"):
-            return False
-        if self._tables is None or name in self._tables or name in policy.SQLITE_TABLE_FUNCTIONS:
-            return True
-        if (name, fold(column), fold(by or "")) in self._view_reads:
-            return True
-        # A table none of whose columns is read comes with "" and no context: WITH
-        # items, which are no tables, and the tables of a view merged into the query.
-        return column == "" and (name not in self._all or name in self._in_views)
-
-
-def _reads_of_views(
-    connection: sqlite3.Connection, views: set[str]
-) -> Iterator[tuple[str, str, str]]:
-    """(table, column, context) of every read that the definitions of `views` need."""
-    reads: list[tuple[str, str, str]] = []
-
-    def record(
-        action: int, first: str | None, second: str | None, _: str | None, by: str | None
-    ) -> int:
-        if action == sqlite3.SQLITE_READ and by is not None:
-            reads.append((fold(first or ""), fold(second or ""), fold(by)))
-        return sqlite3.SQLITE_OK
-
-    query = "SELECT name FROM sqlite_master WHERE type = 'view'"
-    names = [name for (name,) in connection.execute(query) if fold(name) in views]
-    connection.set_authorizer(record)
-    try:
-        for name in names:
-            with suppress(sqlite3.Error):  # a broken view has no reads to allow
-                connection.execute(f"EXPLAIN SELECT * FROM {_quoted(name)}").close()
-    finally:
-        connection.set_authorizer(None)
-    return iter(reads)
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def _secured(
     path: Path,
     limits: Limits,
@@ -375,7 +298,7 @@ def _secured(
         connection.isolation_level = None  # no BEGIN of Python's own
         _harden(connection, limits, heap_bytes)
         _warm_up(connection)
-        authorizer = _Authorizer(connection, tables)
+        authorizer = Authorizer(connection, tables)
         connection.set_authorizer(authorizer)
     except sqlite3.DatabaseError as error:
         connection.close()
@@ -415,21 +338,7 @@ def _heap_detail(engine: SQLiteEngine) -> str:
 def _warm_up(connection: sqlite3.Connection) -> None:
     """Let virtual tables declare themselves: later the authorizer would refuse that."""
     query = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL %'"
-    virtual = [_quoted(name) for (name,) in connection.execute(query)]
+    virtual = [quoted(name) for (name,) in connection.execute(query)]
     for source in ("json_each('[]')", "json_tree('[]')", *virtual):
         with suppress(sqlite3.Error):  # a module this SQLite lacks: queries on it will say so
             connection.execute(f"SELECT 1 FROM {source} LIMIT 1").fetchone()
-
-
-def _read_names(connection: sqlite3.Connection) -> Names:
-    """Every table and view with its columns: none for a view of what isn't there any more."""
-    tables = connection.execute(
-        "SELECT name FROM sqlite_master "
-        "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    ).fetchall()
-    names: Names = {table: () for (table,) in tables}
-    for table in names:
-        with suppress(sqlite3.OperationalError):
-            found = connection.execute("SELECT name FROM pragma_table_xinfo(?)", (table,))
-            names[table] = tuple(column for (column,) in found)
-    return names

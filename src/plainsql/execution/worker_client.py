@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from plainsql.schema.model import Schema
 
 MOST_WORKERS = 4  # at a time for one database; about 25 MB each
-_WITH_SPARE = 2
+_WITH_SPARE = 2  # processes, once one had to be replaced
 _READING_SECONDS = 900.0  # for data files, which may be many gigabytes, the first time
 _PATIENCE = 0.03  # seconds to wait for a busy worker before another is started
 _RESTART_SECONDS = 0.5  # a query waits so long for a replaced worker, whatever its deadline
@@ -162,7 +162,6 @@ class _Pool:
         self._changed = threading.Condition()
         self._closed = False
         self._opened_once = False
-        self._wanted = 1
         self._all: set[WorkerProcess] = set()
         self._idle: list[WorkerProcess] = [self._start()]
 
@@ -281,10 +280,11 @@ class _Pool:
             self._changed.notify()
 
     def _replace(self) -> None:
-        """Start another process, and after the first loss a spare: more are likely to follow,
-        and the next query shall not wait for a start. Under the lock."""
-        self._wanted = _WITH_SPARE
-        while len(self._all) < self._wanted:
+        """Start another process, and from the first loss on a spare. Under the lock.
+
+        Who asks one query too heavy asks more of them, and waits for no start then.
+        """
+        while len(self._all) < _WITH_SPARE:
             self._idle.append(self._start())
 
     def _start(self) -> WorkerProcess:
