@@ -67,6 +67,8 @@ class Doors:
         self._environ = os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "SAFETY_SQL": str(self._sql),
+            # Not on the command line, where everybody would see the password of a server.
+            "PLAINSQL_DB": place.target,
         }
 
     def verdicts(self, case: Case) -> dict[str, str]:
@@ -97,7 +99,7 @@ class Doors:
 
     def _run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "plainsql", *arguments, "--json"]
-        command += ["-d", self._place.target, "--tables", ",".join(sorted(self._tables))]
+        command += ["--tables", ",".join(sorted(self._tables))]
         return subprocess.run(
             command, input=stdin, capture_output=True, env=self._environ, check=False
         )

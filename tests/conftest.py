@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 
 from servers import mariadb_server as mariadb_server
 from servers import postgresql_server as postgresql_server
+
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that:
+# those that tests interrupt would never end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CONCERTS = """
 CREATE TABLE singer (

@@ -10,6 +10,7 @@ from plainsql.translators.base import Translator, translator, translator_names
 from plainsql.translators.fake import ScriptedTranslator
 
 PUBLIC = [
+    "Access",
     "Alternative",
     "AmbiguousError",
     "Answer",

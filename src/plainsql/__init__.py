@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         UnanswerableError,
         UsageError,
     )
+    from plainsql.execution.access import Access
     from plainsql.records import Alternative, Answer, Candidate, Links, Origin, Rows, Status
     from plainsql.schema.model import Schema
     from plainsql.settings import Settings, load_settings
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Access",
     "Alternative",
     "AmbiguousError",
     "Answer",
@@ -74,6 +76,7 @@ __all__ = [
 
 _HOMES = {
     "plainsql.ask": ("Database", "connect"),
+    "plainsql.execution.access": ("Access",),
     "plainsql.records": (
         "Alternative",
         "Answer",
