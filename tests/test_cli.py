@@ -323,7 +323,7 @@ def test_unexpected_errors_are_one_line(monkeypatch: pytest.MonkeyPatch, ask: An
     def broken(*_: object) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("plainsql.ask.choose", broken)
+    monkeypatch.setattr("plainsql.rounds.choose", broken)
     code, out, err = ask(HOW_MANY)
     assert (code, out) == (1, "")
     assert err.splitlines()[0] == "plainsql: Internal error: RuntimeError: two lines"
@@ -338,7 +338,7 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, ask: Any) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("plainsql.ask.choose", interrupted)
+    monkeypatch.setattr("plainsql.rounds.choose", interrupted)
     code, _, err = ask(HOW_MANY)
     assert (code, err) == (130, "plainsql: interrupted\n")
 

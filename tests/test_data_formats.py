@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from plainsql.entries import entries
 from plainsql.errors import DataError, UsageError
-from plainsql.evaluation.entries import entries
 from plainsql.training.data.formats import OwnSchema, Row, format_of
 from plainsql.training.data.sources import Rows, find_source
 

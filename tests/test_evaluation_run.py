@@ -255,9 +255,9 @@ class Fixed:
 
 
 def test_the_command_asks_the_flow(cases: Path, monkeypatch, capsys):
-    from plainsql.translators import base
+    from plainsql import ask
 
-    monkeypatch.setattr(base, "translator", lambda name, *folder, **_: Fixed())
+    monkeypatch.setattr(ask, "translator_of", lambda settings: Fixed())
     out = cases.parent / "predicted.sql"
     assert command(cases, "--limit", "2", "--alternatives", "1", "--predictions", str(out)) == 0
     text = capsys.readouterr().out

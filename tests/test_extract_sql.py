@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from plainsql.translators.language_model.extract import extract_sql
+from plainsql.translators.language_model.extract import extract_sql, whole_sql
 
 ONE = "SELECT name FROM singer"
 WHERE = "SELECT name FROM singer WHERE country = 'France'"
@@ -85,6 +85,11 @@ FENCES = [
     (f"The tables:\n```sql\nCREATE TABLE singer (id INTEGER);\n```\n```sql\n{ONE}\n```", ONE),
     (f'```python\nquery = "{ONE}"\ncursor.execute(query)\n```', ONE),
     (f"```sql\n-- Select names of singers\n{ONE} -- all of them\n```", ONE),
+    (f"````sql\n{ONE}\n````", ONE),
+    (f"```sql\r\n{ONE};\r\n```\r\n", ONE),
+    (f"{ONE}\nGO\n", ONE),
+    (f"sqlite> {ONE};", ONE),
+    (f"1. Find them.\n2. Count.\n\n{ONE};\n\nThis query selects from singer.", ONE),
     ("To select the names, use\n```sql\nselect name from singer\n```", "select name from singer"),
     (f"```\nHere you are\n```\n{ONE}", ONE),
 ]  # fmt: skip
@@ -151,7 +156,13 @@ TAGS = [
     (f"<think>The user wants {COUNT}", ""),
     (f"{ONE}\n<think>was that right?", ONE),
     (f"<THINKING>{COUNT}</THINKING>{ONE}", ONE),
-]
+    (f"[THINK]\n{COUNT};\n[/THINK]{ONE}", ONE),
+    (f"◁think▷\n{COUNT};\n◁/think▷{ONE}", ONE),
+    (f"<|channel|>analysis<|message|>\n{COUNT}<|end|><|channel|>final<|message|>{ONE}", ONE),
+    (f"<|channel|>analysis<|message|>\n{COUNT}", ""),
+    (f"<think>{COUNT}</think><think></think>\n{ONE}", ONE),
+    (f"<tool_call>\n{ONE}\n</tool_call>", ONE),
+]  # fmt: skip
 
 JSON = [
     (f'{{"sql": "{ONE}"}}', ONE),
@@ -160,6 +171,8 @@ JSON = [
     (f'Answer: {{"thought": "I select it", "sql": "{ONE}"}}', ONE),
     (f'{{"sql": "{WHERE}', WHERE),
     ('{"sql": ""}', ""),
+    (f'{{"name": "run_sql", "arguments": {{"query": "{WHERE}"}}}}', WHERE),
+    (f'<tool_call>\n{{"name": "run", "arguments": {{"sql": "{ONE}"}}}}\n</tool_call>', ONE),
 ]
 
 TYPOGRAPHY = [
@@ -226,6 +239,43 @@ def test_extracts(said: str, sql: str) -> None:
 @pytest.mark.parametrize(("said", "sql"), CASES)
 def test_extracting_again_changes_nothing(said: str, sql: str) -> None:
     assert extract_sql(sql) == sql
+
+
+CUT = {  # a text that was not finished, and what of it is a whole statement
+    ONE: "",
+    f"{ONE};": ONE,
+    f"{ONE} ; \n": ONE,
+    f"```sql\n{WHERE}": "",
+    f"```sql\n{WHERE}\n```": WHERE,
+    f"```sql\n{WHERE}\n```\nThis que": WHERE,
+    f"```sql\n{WHERE[:-2]}": "",
+    f"```sql\n{WHERE} AND": "",
+    f"{ONE}\n\nIt lists the na": ONE,
+    f"{ONE}; {COUNT[:12]}": ONE,
+    f'{{"sql": "{ONE}': "",
+    f'{{"sql": "{ONE}", "why": "as': ONE,
+    f"<think>{ONE}; but th": "",
+    f"<think>so</think>{ONE} WHERE age > ": "",
+    "Here is the qu": "",
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("said", "sql"), CUT.items())
+def test_half_a_statement_is_none(said: str, sql: str) -> None:
+    assert whole_sql(said, finished=False) == sql
+    assert whole_sql(said, finished=True) == extract_sql(said)
+
+
+# Left out: a schema said first, whose statement is whole too, and quotes that not all escape.
+LONG = [said for said, _ in CASES if "CREATE" not in said and "\\'" not in said]
+
+
+@pytest.mark.parametrize("said", LONG)
+def test_a_text_may_break_off_anywhere(said: str) -> None:
+    """However little of it came: what counts as whole is the statement of the whole text."""
+    found = {whole_sql(said[:end], finished=False) for end in range(len(said) + 1)}
+    assert found <= {"", extract_sql(said)}
 
 
 PIECES = st.sampled_from(

@@ -23,6 +23,10 @@ from guarded_shop import ACCESS, CANARIES, READABLE, SCRIPT, VIEW, schema
 from plainsql.errors import PlainsqlError
 from plainsql.execution.guard import judge
 from plainsql.execution.sqlite import SQLiteEngine
+from plainsql.records import Verdict
+from servers import PostgreSQLServer, postgresql_server
+
+__all__ = ["postgresql_server"]
 
 INPUTS = int(os.environ.get("PLAINSQL_FUZZ_INPUTS", "100000"))
 SEED = int(os.environ.get("PLAINSQL_FUZZ_SEED", "1"))
@@ -93,22 +97,11 @@ def _duckdb_runs(folder: Path) -> Iterator[Run]:
         yield run
 
 
-def _postgres_runs(_: Path) -> Iterator[Run]:
-    """No server: PostgreSQL's own parser, as pglast has it, counts the statements."""
-    pglast = pytest.importorskip("pglast")
-
-    def run(sql: str) -> None:
-        with suppress(pglast.parser.ParseError, UnicodeError):
-            assert len(pglast.parse_sql(sql)) == 1
-
-    yield run
-
-
 def _no_runs(_: Path) -> Iterator[Run]:
     yield lambda sql: None
 
 
-RUNS = {"sqlite": _sqlite_runs, "duckdb": _duckdb_runs, "postgres": _postgres_runs}
+RUNS = {"sqlite": _sqlite_runs, "duckdb": _duckdb_runs}
 
 
 @pytest.mark.slow
@@ -116,17 +109,14 @@ RUNS = {"sqlite": _sqlite_runs, "duckdb": _duckdb_runs, "postgres": _postgres_ru
 def test_no_made_up_statement_does_anything(dialect: str, tmp_path: Path, scratch: Path) -> None:
     """No error leaves the guard, none takes long, and what it accepts changes nothing."""
     accepted: dict[str, None] = {}
-    worst = 0.0
     count = INPUTS // len(DIALECTS)
     judge("SELECT 1", dialect=dialect)  # loads the dialect
     gc.collect()
     gc.freeze()  # what other tests left is not to be looked through in the guard's time
     for text in Fuzzer(dialect, SEED).texts(count):
-        started = time.process_time()
-        verdict = judge(text, dialect=dialect, tables=READABLE)
-        took = time.process_time() - started
-        worst = max(worst, took)
-        assert took < WORST_SECONDS, text
+        verdict, took = _judged(text, dialect)
+        # A second time where the machine was at something else, in this thread, too.
+        assert took < WORST_SECONDS or _judged(text, dialect)[1] < WORST_SECONDS, text
         assert verdict.sql == text
         assert bool(verdict.reason) is not verdict.allowed
         if verdict.allowed:
@@ -135,6 +125,13 @@ def test_no_made_up_statement_does_anything(dialect: str, tmp_path: Path, scratc
     # Both kinds are there, or nothing was tested.
     assert count / 20 < len(accepted) < count * 0.7
     _run_all(dialect, list(accepted), tmp_path, scratch)
+
+
+def _judged(text: str, dialect: str) -> tuple[Verdict, float]:
+    """The verdict and the seconds of this thread's processor time that it took."""
+    started = time.thread_time()
+    verdict = judge(text, dialect=dialect, tables=READABLE)
+    return verdict, time.thread_time() - started
 
 
 def _run_all(dialect: str, texts: list[str], folder: Path, scratch: Path) -> None:
@@ -219,7 +216,7 @@ ONE = ["SELECT 1", "SELECT ';' -- ;", "SELECT 1 /* ; */", 'SELECT 1 AS ";"']
 
 @pytest.mark.parametrize("text", ONE)
 def test_engines_count_one_statement_too(text: str) -> None:
-    """The guard's one statement is one for SQLite, DuckDB and PostgreSQL."""
+    """The guard's one statement is one for SQLite and DuckDB."""
     duckdb = pytest.importorskip("duckdb")
     assert judge(text).allowed
     assert sqlite3.complete_statement(f"{text}\n;")
@@ -232,6 +229,22 @@ def test_engines_count_one_statement_too(text: str) -> None:
         pytest.raises((sqlite3.Warning, sqlite3.ProgrammingError)),
     ):
         connection.execute(twice)
+
+
+def test_postgresql_counts_one_statement_too(postgresql_server: PostgreSQLServer) -> None:
+    """Its own parser, asked for a prepared statement, finds two in none of those allowed."""
+    postgresql_server.create("fuzz", f"{SCRIPT} {VIEW};")
+    counted = 0
+    with postgresql_server.connect("fuzz") as connection:
+        for text in Fuzzer("postgres", SEED).texts(INPUTS // 20):
+            if not judge(text, dialect="postgres", tables=READABLE).allowed:
+                continue
+            error = connection.pgconn.prepare(b"", text.encode("utf-8", "replace")).error_message
+            assert b"multiple commands" not in error, text
+            counted += 1
+        twice = connection.pgconn.prepare(b"", b"SELECT 1; SELECT 2").error_message
+    assert b"multiple commands" in twice
+    assert counted > INPUTS / 100
 
 
 def test_the_same_seed_makes_the_same_statements() -> None:

@@ -29,6 +29,7 @@ TOKENS = [
     ("mysql", "SELECT 5--1 -- 2\n, 3 # 4", "select 5 - - 1 , 3"),
     ("mysql", "SELECT _utf8'x', N'y', x'41', b'01', 0x41", "select _utf8 'x' , N'y' , x'41' , b'01' , 0x41"),
     ("mysql", "SELECT `a b` --\n, 1", "select `a b` , 1"),
+    ("mysql", "SELECT `it's`, `\"[\\]`", "select `it's` , `\"[\\]`"),
     ("tsql", "SELECT [a b]", "select [a b]"),
     ("bigquery", "SELECT `a b`", "select `a b`"),
 ]  # fmt: skip
@@ -63,6 +64,8 @@ REFUSED = [
     ("mysql", "SELECT 1 -- /*M! */"),
     ("mysql", "SELECT {d '2024-01-01'}"),
     ("mysql", "SELECT `a``b` `"),
+    ("sqlite", "SELECT 1 " + "/**/" * 201),
+    ("bigquery", "SELECT `a'b`"),
     ("oracle", "SELECT 'a\\'"),
     ("oracle", "SELECT [a]"),
     ("oracle", "SELECT `a`"),

@@ -65,6 +65,8 @@ SELECT d::date FROM generate_series('2024-01-01'::date, '2024-12-31'::date, inte
 SELECT m FROM generate_series(timestamp '2024-01-01', timestamp '2024-03-01', '1 day') m
 SELECT name FROM boat ORDER BY length DESC NULLS LAST OFFSET 1 LIMIT 5
 SELECT name FROM boat ORDER BY name COLLATE "C" FETCH FIRST 5 ROWS ONLY
+SELECT name FROM boat ORDER BY name OFFSET 1 ROWS FETCH NEXT (5) ROWS ONLY
+SELECT name FROM boat ORDER BY name FETCH FIRST (2) ROWS WITH TIES
 SELECT name FROM boat UNION ALL (SELECT town FROM port ORDER BY town LIMIT 1) ORDER BY 1
 (SELECT name FROM boat) EXCEPT ALL (SELECT town FROM port)
 VALUES (1, 'a'), (2, 'b')

@@ -23,8 +23,9 @@ from plainsql.errors import (
 )
 from plainsql.records import Candidate, Links, Question, Rows, Status
 from plainsql.schema.model import Schema
+from plainsql.settings import Settings
 from plainsql.translators import base
-from plainsql.translators.base import Translator, translator
+from plainsql.translators.base import ModelOptions, Translator, translator
 from plainsql.translators.language_model import libraries
 from plainsql.translators.language_model.decoding import Generated, GenerationSettings
 from plainsql.translators.language_model.model_info import ModelInfo, PromptFormat
@@ -45,8 +46,9 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def greedy(taught: tuple[Path, Path]) -> LanguageModelTranslator:
-    """It says one thing to a question, so that a test knows what is tried."""
-    return LanguageModelTranslator(taught[0], GenerationSettings(max_new_tokens=60))
+    """It says one thing to a question, and may say anything, so that a test knows what is tried."""
+    free = ModelOptions(constrained=False)
+    return LanguageModelTranslator(taught[0], GenerationSettings(max_new_tokens=60), asking=free)
 
 
 # --- the whole flow ----------------------------------------------------------
@@ -71,7 +73,8 @@ def test_what_it_writes_is_guarded_and_may_fail(
     greedy: LanguageModelTranslator, taught: tuple[Path, Path]
 ) -> None:
     before = taught[1].read_bytes()
-    with plainsql.connect(taught[1], translator=greedy) as opened:
+    once = Settings(repair_rounds=0)
+    with plainsql.connect(taught[1], translator=greedy, settings=once) as opened:
         with pytest.raises(DeniedError, match="must begin with SELECT"):
             opened.ask(DROP)
         with pytest.raises(ExecutionError, match="shoe_size"):

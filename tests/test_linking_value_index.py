@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from plainsql.cache_folder import default_cache_dir
 from plainsql.errors import ConnectError
 from plainsql.linking.index_build import Limits, build, sqlite_rows
-from plainsql.linking.value_index import ValueIndex, default_cache_dir
+from plainsql.linking.value_index import ValueIndex
 from plainsql.linking.words import tokenize_question
 from plainsql.schema.introspect import sqlite_schema
 from plainsql.schema.model import Schema

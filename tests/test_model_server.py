@@ -8,20 +8,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from model_servers import ASKED, ONCE, QUICK, Scripted, always, answer
 from plainsql import connect
 from plainsql.errors import ModelError, PlainsqlError, UsageError
 from plainsql.records import Links, Question
 from plainsql.schema.introspect import sqlite_schema
 from plainsql.schema.model import Schema
 from plainsql.settings import Settings
-from plainsql.translators.base import translator
+from plainsql.translators.base import ModelOptions, translator
 from plainsql.translators.language_model.server import (
     ContextTooSmall,
     Request,
@@ -32,75 +31,6 @@ from plainsql.translators.language_model.server import (
 from plainsql.translators.language_model.server_translator import ServerTranslator
 
 SINGERS = "SELECT name FROM singer"
-QUICK = Timing(connect=2, read=1, total=4, retries=1)
-ONCE = Timing(connect=2, read=1, total=4, retries=0)
-ASKED = Request([{"role": "user", "content": "?"}])
-
-
-def answer(*texts: str, logprob: float | None = None, finish: str = "stop") -> bytes:
-    """A server's response with these answers."""
-    token = {"token": "x", "logprob": logprob}
-    logprobs = {"content": [token, token]} if logprob is not None else None
-    choices = [
-        {
-            "index": at,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": finish,
-            "logprobs": logprobs,
-        }
-        for at, text in enumerate(texts)
-    ]
-    usage = {"prompt_tokens": 7, "completion_tokens": 3}
-    return json.dumps({"id": "1", "choices": choices, "usage": usage}).encode()
-
-
-class Scripted:
-    """A server on loopback that answers by `script(request's body) -> (status, body)`."""
-
-    def __init__(self, script: Callable[[dict[str, Any]], tuple[int, bytes]]) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.keys: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._answer(200, json.dumps({"data": [{"id": "m", "object": "model"}]}).encode())
-
-            def do_POST(self) -> None:
-                length = int(self.headers["content-length"])
-                body = json.loads(self.rfile.read(length))
-                outer.requests.append(body)
-                outer.keys.append(self.headers.get("authorization", ""))
-                self._answer(*script(body))
-
-            def _answer(self, status: int, body: bytes) -> None:
-                with suppress(OSError):  # who asked has hung up
-                    self.send_response(status)
-                    self.send_header("content-type", "application/json")
-                    self.send_header("content-length", str(len(body)))
-                    self.end_headers()
-                    self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing on stderr."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        serving = partial(self._server.serve_forever, poll_interval=0.02)
-        threading.Thread(target=serving, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self.name = f"openai:m@{self.url}"
-
-    def __enter__(self) -> Scripted:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-def always(*texts: str, **more: Any) -> Callable[[dict[str, Any]], tuple[int, bytes]]:
-    return lambda body: (200, answer(*texts[: body.get("n", 1)], **more))
 
 
 @pytest.fixture(autouse=True)
@@ -248,13 +178,14 @@ def test_what_leaves_the_machine(
         for table in schema.tables
     )  # fmt: skip
     with Scripted(always(SINGERS)) as server:
-        made = ServerTranslator(server.name, privacy=privacy, timing=QUICK)
+        made = ServerTranslator(server.name, options=ModelOptions(privacy=privacy), timing=QUICK)
         found = made.propose("?", Schema(schema.name, tables), no_links("?"), 1)
     sent = json.dumps(server.requests)
     assert all(text in sent for text in shown)
     assert not any(text in sent for text in hidden)
-    (told,) = found[0].origins
+    told, *values = found[0].origins
     assert told.role == "sent"
+    assert ["Tribal King" in one.part for one in values] == [True] * (privacy == "samples")
     assert "singer" in told.part
     assert made.server.address.host in told.note
 

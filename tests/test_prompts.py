@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plainsql.errors import UsageError
+from plainsql.translators.language_model.estimating import EstimatingTokenizer
 from plainsql.translators.language_model.model_info import PromptFormat
 from plainsql.translators.language_model.prompts import (
     STYLES,
-    EstimatingTokenizer,
     Parts,
     Prompt,
     Style,

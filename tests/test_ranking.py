@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plainsql.choosing import Trial, choose, confidence, signals_of
+from plainsql.choosing import Rule, Trial, choose, confidence, signals_of
 from plainsql.errors import ExecutionError, ModelError
 from plainsql.ranking import RESULT_SIGNALS, Ranker, result_signals
 from plainsql.records import Candidate, Rows
@@ -95,7 +95,7 @@ def test_agreement_counts_equal_results_in_any_order() -> None:
     ],
 )
 def test_the_re_ranker_decides(weights: dict[str, float], trials: list[Trial], chosen: int) -> None:
-    choice = choose(trials, made(**weights))
+    choice = choose(trials, Rule(made(**weights)))
     assert choice is not None
     assert choice.index == chosen
 
@@ -103,7 +103,7 @@ def test_the_re_ranker_decides(weights: dict[str, float], trials: list[Trial], c
 def test_confidences_leave_room_for_none() -> None:
     trials = [Trial(candidate(-1.0), ONE), Trial(candidate(-2.0), MANY)]
     for none, total in ((0.0, 2 / 3), (5.0, 2 / (2 + np.exp(5)))):
-        choice = choose(trials, made(none=none))
+        choice = choose(trials, Rule(made(none=none)))
         assert choice is not None
         assert sum(choice.confidences) == pytest.approx(total)
 
@@ -114,7 +114,7 @@ def test_readings_with_the_same_rows_count_together() -> None:
         Trial(candidate(-2.0), MANY),
         Trial(candidate(-3.0), ONE),
     ]
-    choice = choose(trials, made())
+    choice = choose(trials, Rule(made()))
     assert choice is not None
     assert choice.index == 0
     assert choice.confidences == pytest.approx((0.25, 0.25, 0.25))
@@ -126,7 +126,7 @@ def test_candidates_without_signals_keep_to_their_scores() -> None:
         Trial(Candidate("SELECT 1", -3.0, "other"), ONE),
         Trial(Candidate("SELECT 2", -1.0, "other"), ONE),
     ]
-    choice = choose(bare, made())
+    choice = choose(bare, Rule(made()))
     assert choice is not None
     assert choice.index == 1
     assert choice.confidences == pytest.approx((0.050, 0.368), abs=1e-3)  # e^-3, e^-1

@@ -223,9 +223,9 @@ def test_a_million_rows_are_quick(tmp_path: Path) -> None:
         "WHERE i < 1000000) SELECT i, i % 10 FROM r;"
         "CREATE VIEW slow AS SELECT count(*) AS c FROM big a JOIN big b ON a.n < b.n;",
     )
-    start = time.perf_counter()
+    start = time.process_time()  # not of the clock: other programs may be at work
     schema = sqlite_schema(path)
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 2.0
     assert [(t.name, t.row_count) for t in schema.tables] == [("big", 1_000_000), ("slow", None)]
 
 

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from plainsql.translators.language_model.estimating import EstimatingTokenizer
 from plainsql.translators.language_model.model_info import PromptFormat
-from plainsql.translators.language_model.prompts import EstimatingTokenizer, build_prompt
+from plainsql.translators.language_model.prompts import build_prompt
 from plainsql.translators.language_model.schema_text import Block
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3

@@ -3,14 +3,15 @@
     question ─ schema ─▶ Schema ─ linking ─▶ Links ─ translator ─▶ [Candidate]
              ─ execution ─▶ [Trial] ─ choosing ─▶ Answer
 
-`Database.ask` is that line; every step is a function of its own room. Errors
+`Database.ask` is that line; every step is a function of its own room. From the
+translator to the choice it may be gone more than once: `rounds` says when. Errors
 are raised (see `plainsql.errors`); that nothing in the schema matches the
 question, or that two readings are as good, is an answer with a status.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,26 +19,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from plainsql.answer_text import answer_sentence
-from plainsql.choosing import (
-    Choice,
-    Trial,
-    alternatives_to,
-    choose,
-    confidence,
-    is_ambiguous,
-)
+from plainsql.budget import Budget, within
+from plainsql.choosing import alternatives_to, confidence, is_ambiguous
 from plainsql.errors import ConnectError
 from plainsql.execution.base import open_engine
 from plainsql.execution.targets import parse_target
 from plainsql.linking.index_columns import FIRST_QUESTION
 from plainsql.questions import clean_question, refuse_foreign, refuse_sql
-from plainsql.records import Answer, Candidate, Links, Rows, Status, ValueKind
+from plainsql.records import Answer, Links, Rows, Status, ValueKind
+from plainsql.rounds import CANDIDATES, Asked, Rounds
 from plainsql.schema.model import Schema
 from plainsql.settings import Settings
 from plainsql.stopwatch import Stopwatch
-from plainsql.translators.base import Translator
+from plainsql.translators.base import ModelOptions, Translator
 from plainsql.translators.base import translator as translator_named
-from plainsql.trying import failure, try_candidates
+from plainsql.trying import Trying, failure
 from plainsql.value_source import Indexed, index_remarks, open_index, state_of
 
 if TYPE_CHECKING:
@@ -45,14 +41,13 @@ if TYPE_CHECKING:
     from plainsql.execution.base import Engine
     from plainsql.execution.targets import Target
     from plainsql.linking.embedding import WordVectors
-    from plainsql.linking.index_columns import Budget, Done
+    from plainsql.linking.index_columns import Budget as IndexBudget
+    from plainsql.linking.index_columns import Done
     from plainsql.linking.retrieval import SchemaIndex
     from plainsql.linking.value_index import ValueIndex
     from plainsql.ranking import Ranker
 
-# Candidates asked of the translator, however few alternatives are shown: the
-# right query is often among the first five and not the first.
-CANDIDATES = 8
+__all__ = ["CANDIDATES", "Database", "anything_linked", "connect", "translator_of"]
 
 
 def connect(
@@ -72,7 +67,8 @@ def connect(
     `tables` narrows it further. Raises `UsageError` for a policy with mistakes in it
     (names that the database lacks show when its schema is first read), `ConnectError`
     for what isn't a readable database. The translator is loaded when the first
-    question needs it.
+    question needs it. Large data files are converted here the first time, for as
+    long as that takes, and kept in the `cache_dir` of the settings.
     """
     from plainsql.execution.access import Access
 
@@ -82,8 +78,35 @@ def connect(
     if access is None:
         access = Access.from_settings(settings.policy, settings.role)
     access = access.narrowed(tables)
-    engine = open_engine(target, tables=access.readable(None))
+    engine = _opened(found, settings, access)
     return Database(engine, chosen, found, settings=settings, schema=schema, access=access)
+
+
+def _opened(target: Target, settings: Settings, access: Access) -> Engine:
+    """The engine of `target`; large data files are converted before its process starts."""
+    if target.kind == "files":
+        from plainsql.execution.files import prepare
+        from plainsql.execution.limits import Limits
+
+        prepare(replace(target, cache_dir=settings.cache_dir), Limits())
+    return open_engine(target.url, tables=access.readable(None), cache_dir=settings.cache_dir)
+
+
+def translator_of(settings: Settings) -> Translator:
+    """Who translates by these settings. Raises `UsageError` for a name nobody has, `ModelError`."""
+    options = ModelOptions(
+        privacy=settings.privacy,
+        examples=settings.examples,
+        constrained=settings.constrained,
+        cache_dir=settings.cache_dir,
+        cache=settings.answer_cache,
+    )
+    return translator_named(
+        settings.translator,
+        settings.model,
+        options=options,
+        language_model=settings.language_model,
+    )
 
 
 class Database:
@@ -132,31 +155,29 @@ class Database:
         (or `QueryTimeout`) where none runs, `ConnectError` and `ModelError`.
         """
         settings = _with(self.settings, limit=limit, timeout=timeout, alternatives=alternatives)
+        with within(Budget.lasting(settings.deadline, settings.token_budget)):
+            return self._asked(question, settings, execute=execute)
+
+    def _asked(self, question: str, settings: Settings, *, execute: bool) -> Answer:
         watch = Stopwatch()
         text = clean_question(question)
         refuse_foreign(text)
         self._refresh()
         with watch.stage("translate"):
-            translator = self.translator  # first: the engine's process is starting meanwhile
+            _ = self.translator  # first: the engine's process is starting meanwhile
         with watch.stage("schema"):
             schema = self.schema
         refuse_sql(text, schema)
         with watch.stage("link"):
             links = self.link(text)
-        with watch.stage("translate"):
-            count = max(CANDIDATES, settings.alternatives + 1)
-            candidates = translator.propose(text, schema, links, count)
+        rounds = self._rounds(text, links, settings, watch)
         matched = anything_linked(links)
-        with watch.stage("execute"):
-            wanted = self._results_wanted(settings) if execute and matched else 0
-            trials = self._try(candidates, wanted, settings)
-        with watch.stage("choose"):
-            choice = choose(trials, self._ranker)
-        if matched and candidates and choice is None:
-            raise failure(trials)
-        if matched and choice is not None:
-            return self._answer(text, trials, choice, settings, watch)
-        return _unanswerable(text, trials, choice, watch, matched=matched)
+        rounds.run(execute=execute and matched, further=matched)
+        if matched and rounds.trials and rounds.choice is None:
+            raise failure(rounds.trials)
+        if matched and rounds.choice is not None:
+            return self._answer(rounds)
+        return _unanswerable(rounds, matched=matched)
 
     @cached_property
     def schema(self) -> Schema:
@@ -181,7 +202,7 @@ class Database:
         """Who proposes the queries. Raises `UsageError` for a name nobody has, `ModelError`."""
         wanted = self._wanted_translator
         if isinstance(wanted, str):
-            return translator_named(wanted, self.settings.model, privacy=self.settings.privacy)
+            return translator_of(replace(self.settings, translator=wanted))
         return wanted
 
     def describe(self) -> str:
@@ -225,7 +246,11 @@ class Database:
         return self.index_values()
 
     def index_values(
-        self, budget: Budget = FIRST_QUESTION, *, refresh: bool = False, done: Done | None = None
+        self,
+        budget: IndexBudget = FIRST_QUESTION,
+        *,
+        refresh: bool = False,
+        done: Done | None = None,
     ) -> ValueIndex:
         """The index of the values in the database; close it. Built within `budget` if need be.
 
@@ -238,8 +263,8 @@ class Database:
     @cached_property
     def _retrieval(self) -> SchemaIndex | None:
         """The index that chooses among many tables; None where all can be looked at."""
+        from plainsql.cache_folder import default_cache_dir
         from plainsql.linking.retrieval_build import is_large, open_index
-        from plainsql.linking.value_index import default_cache_dir
 
         if not is_large(self.schema):
             return None
@@ -265,15 +290,6 @@ class Database:
         folder = getattr(self.translator, "folder", None)
         return Ranker.load(folder / RANKER) if folder and (folder / RANKER).is_file() else None
 
-    def _results_wanted(self, settings: Settings) -> int:
-        """How many candidates must run: all that a re-ranker compares, or the first alone.
-
-        An ambiguity shows in the rows of two.
-        """
-        if self._ranker is not None:
-            return CANDIDATES
-        return 2 if settings.ambiguity_margin else 1
-
     def _refresh(self) -> None:
         """Forget what was read of a file that has changed since."""
         if self._closed:
@@ -284,7 +300,7 @@ class Database:
             self._forget()
             if self.target.kind in ("duckdb", "files"):  # which were read when they were opened
                 self.engine.close()
-                self.engine = open_engine(self.target.url, tables=self.access.readable(None))
+                self.engine = _opened(self.target, self.settings, self.access)
 
     def _forget(self) -> None:
         self.__dict__.pop("schema", None)
@@ -294,25 +310,15 @@ class Database:
         if index is not None:
             index.close()
 
-    def _try(self, candidates: Sequence[Candidate], wanted: int, settings: Settings) -> list[Trial]:
-        return try_candidates(
-            candidates,
-            self.engine,
-            self._whole_schema,
-            access=self.access,
-            wanted=wanted,
-            limit=settings.limit,
-            timeout=settings.timeout,
-        )
+    def _rounds(self, question: str, links: Links, settings: Settings, watch: Stopwatch) -> Rounds:
+        whole = self._whole_schema
+        asked = Asked(question, self.schema, links, whole, self._index)
+        trying = Trying(self.engine, whole, self.access, settings.limit, settings.timeout)
+        return Rounds(asked, self.translator, trying, settings, watch, self._ranker)
 
-    def _answer(
-        self,
-        question: str,
-        trials: Sequence[Trial],
-        choice: Choice,
-        settings: Settings,
-        watch: Stopwatch,
-    ) -> Answer:
+    def _answer(self, rounds: Rounds) -> Answer:
+        trials, choice, settings = rounds.trials, rounds.choice, rounds.settings
+        assert choice is not None
         chosen, rows = trials[choice.index].candidate, trials[choice.index].rows
         shown = rows or Rows((), ())
         status = Status.NOT_EXECUTED if rows is None else Status.ANSWERED
@@ -320,7 +326,7 @@ class Database:
             status = Status.AMBIGUOUS
         return Answer(
             status,
-            question,
+            rounds.asked.question,
             sql=chosen.sql,
             columns=shown.columns,
             rows=shown.rows,
@@ -329,8 +335,9 @@ class Database:
             confidence=confidence(trials, choice),
             alternatives=alternatives_to(trials, choice)[: settings.alternatives],
             translator=chosen.translator,
-            timing_ms=watch.read(),
-            origins=chosen.origins,
+            timing_ms=rounds.watch.read(),
+            origins=rounds.origins,
+            trace=tuple(rounds.trace),
         )
 
 
@@ -343,24 +350,19 @@ def anything_linked(links: Links) -> bool:
     return bool(links.names) or any(value.kind is ValueKind.CELL for value in links.values)
 
 
-def _unanswerable(
-    question: str,
-    trials: Sequence[Trial],
-    choice: Choice | None,
-    watch: Stopwatch,
-    *,
-    matched: bool,
-) -> Answer:
+def _unanswerable(rounds: Rounds, *, matched: bool) -> Answer:
     """The answer that there is none. Its `sql` is a guess, made blindly and not run."""
-    guess = trials[choice.index].candidate if choice else None
+    guess = rounds.trials[rounds.choice.index].candidate if rounds.choice else None
     reason = "No query was found for" if matched else "Nothing in this database matches"
     return Answer(
         Status.UNANSWERABLE,
-        question,
+        rounds.asked.question,
         sql=guess.sql if guess else "",
         answer=f"{reason} the question.",
         translator=guess.translator if guess else "",
-        timing_ms=watch.read(),
+        timing_ms=rounds.watch.read(),
+        origins=rounds.origins,
+        trace=tuple(rounds.trace),
     )
 
 

@@ -124,8 +124,8 @@ class MissingExtra(PlainsqlError):
     exit_code = 2
     http_status = 501
 
-    def __init__(self, feature: str, extra: str) -> None:
+    def __init__(self, feature: str, extra: str, *, hint: str = "") -> None:
         super().__init__(
             f"{feature} needs an optional dependency.",
-            hint=f"pip install 'plainsql[{extra}]'",
+            hint=hint or f"pip install 'plainsql[{extra}]'",
         )

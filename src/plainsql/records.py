@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas
 
 SCHEMA_VERSION = 1
+SENT = "sent"  # the role of an origin that tells what left the machine
+MODEL_FAILED = "model failed"  # the stage of a step that a person should hear of
 Value = str | int | float
 # What an engine's values become; see `cell_text` and `cell_json` for their looks.
 Cell = None | bool | int | float | str | bytes | Decimal
@@ -107,7 +109,7 @@ class Origin:
     """Where one part of a query came from, for `--explain`."""
 
     part: str  # the SQL fragment: "student.age", "'France'", "count(*)"
-    role: str  # "table", "column", "value", "operation"
+    role: str  # "table", "column", "value", "operation" or SENT
     words: str = ""  # the words of the question, "" when none were matched
     note: str = ""  # how they were matched
 
@@ -121,6 +123,24 @@ class Candidate:
     translator: str
     origins: tuple[Origin, ...] = ()
     features: tuple[float, ...] = ()  # what choosing may weigh; see translators
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A candidate that did not do, and what is known of why: what a translator mends."""
+
+    candidate: Candidate
+    problem: str  # the engine's or the guard's message, or what is odd about the rows
+    names: tuple[str, ...] = ()  # the nearest real tables, columns or values
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that `ask` did, for `Answer.trace`. The same input gives the same steps."""
+
+    stage: str  # "propose", "try", "choose", "ask model", "repair", "stop" or MODEL_FAILED
+    what: str  # "8 candidates of parser"
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +197,7 @@ class Answer:
     translator: str = ""
     timing_ms: dict[str, float] = field(default_factory=dict)
     origins: tuple[Origin, ...] = ()
+    trace: tuple[Step, ...] = ()  # what was done, in order, and why
 
     @property
     def row_count(self) -> int:
@@ -199,6 +220,7 @@ class Answer:
             "alternatives": [asdict(item) for item in self.alternatives],
             "translator": self.translator,
             "timing_ms": {key: round(ms, 2) for key, ms in self.timing_ms.items()},
+            "trace": [asdict(step) for step in self.trace],
         }
 
     def df(self) -> pandas.DataFrame:

@@ -43,8 +43,43 @@ class Settings:
     db: str = _setting("", _DB)  # not in the repr: a URL may hold a password
     translator: str = _setting(
         "parser",
-        "Who turns questions into SQL: `parser`, the folder of a model, one on the Hub, or one on a"
-        " server as `openai:MODEL@URL`.",
+        "Who turns questions into SQL: `parser`, the folder of a model, one on the Hub, one on a"
+        " server as `openai:MODEL@URL`, a GGUF file as `gguf:PATH`, or `auto` (the parser, and"
+        " `language_model` where it is unsure).",
+    )
+    language_model: str = _setting(
+        "", "Whom `auto` asks where the parser is unsure: whatever `translator` may be but `auto`."
+    )
+    auto_threshold: float = _setting(
+        0.7, "The parser's confidence below which `auto` asks the language model too."
+    )
+    repair_rounds: int = _setting(
+        1,
+        "How often a language model is told what was wrong with its queries, and asked again; 0 to"
+        " 3.",
+    )
+    deadline: float = _setting(
+        60.0,
+        "Seconds one question may take in all, a language model's answers included. No new round is"
+        " begun after it.",
+    )
+    token_budget: int = _setting(
+        0, "Tokens that one question may cost, sent and received; 0 sets no limit."
+    )
+    examples: str = _setting(
+        "",
+        "A file of verified pairs of question and SQL, from which a language model is shown those"
+        " nearest to the question.",
+    )
+    constrained: bool = _setting(
+        True,
+        "Whether a language model that runs here can only write what a grammar of this schema"
+        " allows.",
+    )
+    answer_cache: bool = _setting(
+        True,
+        "Whether what a language model answered is kept, so that the same question to the same"
+        " schema costs nothing.",
     )
     privacy: str = _setting(
         "schema",
@@ -78,10 +113,15 @@ class Settings:
     def __post_init__(self) -> None:
         _require(self.privacy in PRIVACY, "privacy", " or ".join(PRIVACY))
         _require(self.limit >= 1, "limit", "at least 1")
-        _require(self.timeout > 0, "timeout", "more than 0 seconds")
+        finite = 0 < self.timeout < float("inf")
+        _require(finite, "timeout", "more than 0 seconds, and finite")
         _require(self.index_max_age >= 0, "index_max_age", "0 hours or more")
         _require(0 <= self.alternatives <= 50, "alternatives", "between 0 and 50")
         _require(0 <= self.ambiguity_margin <= 1, "ambiguity_margin", "between 0 and 1")
+        _require(0 <= self.auto_threshold <= 1, "auto_threshold", "between 0 and 1")
+        _require(0 <= self.repair_rounds <= 3, "repair_rounds", "between 0 and 3")
+        _require(self.deadline > 0, "deadline", "more than 0 seconds")
+        _require(self.token_budget >= 0, "token_budget", "0 or more")
 
 
 def _require(holds: bool, name: str, wanted: str) -> None:
@@ -165,6 +205,8 @@ def _convert(name: str, value: Any, default: Any) -> Any:
     wanted = type(default)
     if wanted is dict:
         return _policy(value)
+    if wanted is bool:
+        return _truth(name, value)
     try:
         if isinstance(value, bool) or (wanted is str and not isinstance(value, str)):
             raise ValueError
@@ -175,6 +217,16 @@ def _convert(name: str, value: Any, default: Any) -> Any:
         kind = {int: "a whole number", float: "a number", str: "text"}[wanted]
         message = f"The setting {name} must be {kind}, not {value!r}."
         raise UsageError(message, hint=where_to_set(name)) from None
+
+
+def _truth(name: str, value: Any) -> bool:
+    """True or false, also as a word: the environment holds texts only. Raises `UsageError`."""
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    found = value if isinstance(value, bool) else words.get(str(value).strip().lower())
+    if found is None:
+        message = f"The setting {name} must be true or false, not {value!r}."
+        raise UsageError(message, hint=where_to_set(name))
+    return found
 
 
 def _policy(value: Any) -> Mapping[str, Any]:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from plainsql.budget import current
 from plainsql.choosing import Trial
 from plainsql.errors import DeniedError, ExecutionError, PlainsqlError, QueryTimeout, ResourceLimit
+from plainsql.execution.base import hidden_names
 from plainsql.execution.guard import judge
 from plainsql.execution.transpile import to_dialect
 from plainsql.records import Candidate, Verdict
@@ -20,6 +22,38 @@ if TYPE_CHECKING:
 
 
 SIDE_SECONDS = 0.5  # for each candidate after the first that gave rows
+GRACE = 1.0  # seconds that what was proposed may still run when the question's time is up
+
+
+@dataclass(slots=True)
+class Trying:
+    """Tries the candidates of one question, round by round.
+
+    `timeout` are the seconds that all its SQL may take, of which `spent` are gone.
+    """
+
+    engine: Engine
+    schema: Schema
+    access: Access
+    limit: int
+    timeout: float
+    spent: float = 0.0
+
+    def round(self, candidates: Sequence[Candidate], wanted: int) -> list[Trial]:
+        """As `try_candidates`, in the time that is left. Raises `ConnectError`."""
+        begin = time.monotonic()
+        left = min(self.timeout - self.spent, max(current().left(), GRACE))
+        trials = try_candidates(
+            candidates,
+            self.engine,
+            self.schema,
+            access=self.access,
+            wanted=wanted,
+            limit=self.limit,
+            timeout=left,
+        )
+        self.spent += time.monotonic() - begin
+        return trials
 
 
 def try_candidates(
@@ -72,7 +106,7 @@ class _Tries:
         left = self.deadline - time.monotonic()
         # Once there are rows, the others only inform the choice: a slow one is let go.
         left = min(left, SIDE_SECONDS) if self.succeeded else left
-        return _run(candidate, verdict.sql, self.engine, self.limit, left)
+        return _run(self, candidate, verdict.sql, left)
 
 
 def _in_own_dialect(trial: Trial, dialect: str, schema: Schema) -> Candidate | None:
@@ -94,12 +128,14 @@ def _judged(
     return Trial(candidate, error=denied), verdict
 
 
-def _run(candidate: Candidate, sql: str, engine: Engine, limit: int, seconds: float) -> Trial:
+def _run(tries: _Tries, candidate: Candidate, sql: str, seconds: float) -> Trial:
     """The trial of running `sql`, the text that was judged (with the policy's rules in it)."""
     try:
         if seconds <= 0:
             raise QueryTimeout("No time was left to run this reading of the question.")
-        return Trial(candidate, engine.run(sql, limit=limit, timeout=seconds))
+        with hidden_names(tries.access):
+            rows = tries.engine.run(sql, limit=tries.limit, timeout=seconds)
+        return Trial(candidate, rows)
     except (ExecutionError, DeniedError) as error:
         return Trial(candidate, error=error)
 

@@ -17,8 +17,10 @@ from plainsql.cli.options import (
     translator_option,
 )
 from plainsql.cli.output import emit, note, print_csv, print_error, print_json, print_rows
+from plainsql.cli.progress import Progress
 from plainsql.errors import AmbiguousError, UnanswerableError, UsageError
-from plainsql.records import Answer, Origin, Status
+from plainsql.records import MODEL_FAILED, SENT, Answer, Origin, Status
+from plainsql.watching import watching
 
 EXIT_CODES = {
     Status.UNANSWERABLE: UnanswerableError.exit_code,
@@ -35,7 +37,11 @@ EXIT_CODES = {
     "--safe-csv", is_flag=True, help="With --csv: make texts that spreadsheets run harmless."
 )
 @click.option("--sql-only", is_flag=True, help="Print the SQL and nothing else.")
-@click.option("--explain", is_flag=True, help="Say where each part of the SQL came from.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Say where each part of the SQL came from, and what was done.",
+)
 @click.option("--alternatives", type=int, metavar="N", help="List N other readings. [default: 4]")
 @click.option("--limit", type=int, metavar="N", help="Rows at most. [default: 1000]")
 @click.option("--timeout", type=float, metavar="S", help="Seconds the SQL may run. [default: 10]")
@@ -94,11 +100,15 @@ def _answer(question: str, flags: dict[str, Any], *, execute: bool) -> Answer:
 
     tables = table_list(flags.pop("tables"))
     settings = settings_with_db(flags)
-    prepare(settings.db)
+    prepare(settings)
     with connect(settings.db, settings=settings, tables=tables) as database:
-        answer = database.ask(question, execute=execute)
+        with Progress("tokens written") as progress, watching(progress.update):
+            answer = database.ask(question, execute=execute)
         for remark in database.remarks():
             note(f"({remark})")
+        for step in answer.trace:
+            if step.stage == MODEL_FAILED:
+                note(f"({step.what} could not help: {step.why})")
         return answer
 
 
@@ -119,6 +129,9 @@ def print_answer(answer: Answer, *, explain: bool = False, alternatives: bool = 
         emit()
         for origin in answer.origins:
             emit(_explained(origin))
+        emit()
+        for step in answer.trace:
+            emit(f"{step.stage}: {step.what}" + (f" ({step.why})" if step.why else ""))
     if alternatives:
         emit()
         for other in answer.alternatives:
@@ -128,7 +141,7 @@ def print_answer(answer: Answer, *, explain: bool = False, alternatives: bool = 
 def _explained(origin: Origin) -> str:
     """ "student.age  (column) from “how old”, exact"."""
     words = f"from “{origin.words}”" if origin.words else "not in the question"
-    if origin.role == "sent":  # no part of the SQL: what left the machine
+    if origin.role == SENT:  # no part of the SQL: what left the machine
         words = ""
     return ", ".join(filter(None, (f"{origin.part}  ({origin.role}) {words}", origin.note)))
 

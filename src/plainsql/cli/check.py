@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from plainsql.cli.opening import opened
 from plainsql.cli.options import db_option, policy_options, read_stdin, table_list
 from plainsql.cli.output import emit, note, print_error, print_json
 from plainsql.errors import DeniedError, UsageError
@@ -69,12 +70,6 @@ def _verdict(
         return "", Verdict("", False, "not valid UTF-8")
     if dialect or not settings.db:
         return sql, judge(sql, dialect=dialect or "sqlite", access=access)
-    from plainsql.execution.base import open_engine
-
-    engine = open_engine(settings.db, tables=access.readable(None))
-    try:
-        schema = engine.introspect()
-    finally:
-        engine.close()
-    access.check(schema)
-    return sql, judge(sql, schema=schema, dialect=engine.dialect, access=access)
+    with opened(settings, tables) as database:
+        dialect, schema = database.engine.dialect, database.schema
+    return sql, judge(sql, schema=schema, dialect=dialect, access=access)

@@ -12,6 +12,7 @@ from plainsql.cli.output import emit, print_json
 from plainsql.errors import PlainsqlError, UsageError
 from plainsql.execution.redaction import redact
 from plainsql.records import SCHEMA_VERSION
+from plainsql.settings import load_settings
 
 if TYPE_CHECKING:
     from plainsql.execution.base import Engine
@@ -31,8 +32,9 @@ def examine_database(db: str, *, grant_sql: bool, tables: str | None, as_json: b
 
     if tables is not None and not grant_sql:
         raise UsageError("--tables is for --grant-sql.")
-    prepare(db)
-    engine = open_engine(db)
+    settings = load_settings({"db": db})
+    prepare(settings)
+    engine = open_engine(db, cache_dir=settings.cache_dir)
     try:
         if grant_sql:
             emit(_grants(engine, table_list(tables)).rstrip())

@@ -140,9 +140,9 @@ def _sqlite(settings: Settings) -> Finding:
 
 def _model(settings: Settings) -> Finding:
     """The translator loads; where it keeps weights in a folder, each has its checksum."""
-    from plainsql.translators.base import translator
+    from plainsql.ask import translator_of
 
-    found = translator(settings.translator, settings.model, privacy=settings.privacy)
+    found = translator_of(settings)
     if describe := getattr(found, "describe", None):  # a language model, which loads for it
         return Finding("model", True, f"{found.name}: {describe()}")
     folder = getattr(found, "folder", None)
@@ -160,7 +160,7 @@ def _model(settings: Settings) -> Finding:
 
 
 def _cache(settings: Settings) -> Finding:
-    from plainsql.linking.value_index import default_cache_dir
+    from plainsql.cache_folder import default_cache_dir
 
     folder = Path(settings.cache_dir) if settings.cache_dir else default_cache_dir()
     folder.mkdir(parents=True, exist_ok=True)

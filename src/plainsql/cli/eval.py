@@ -120,11 +120,11 @@ def _report(dataset: Path, databases: Path, flags: dict[str, Any]) -> Report:
 
 def _translator(flags: dict[str, Any]) -> tuple[Translator, Settings]:
     """The translator to measure, and the settings to ask it with."""
-    from plainsql.translators.base import translator
+    from plainsql.ask import translator_of
 
-    settings = load_settings({name: flags[name] for name in ("translator", "alternatives")})
-    asked = translator(settings.translator, settings.model, privacy=settings.privacy)
-    return asked, settings
+    given = ("translator", "language_model", "answer_cache", "alternatives")
+    settings = load_settings({name: flags[name] for name in given})
+    return translator_of(settings), settings
 
 
 def _options(dataset: str, translator: str, flags: dict[str, Any]) -> Options:

@@ -43,7 +43,7 @@ def command(refresh: bool, timeout: float | None, as_json: bool, **flags: Any) -
     tables = table_list(flags.pop("tables"))
     settings = settings_with_db(flags)
     budget = THOROUGH if timeout is None else replace(THOROUGH, seconds=timeout)
-    prepare(settings.db)
+    prepare(settings)
     with connect(settings.db, settings=settings, tables=tables) as database:
         with Progress("columns") as progress:
             index = database.index_values(budget, refresh=refresh, done=progress.update)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from plainsql.cli.output import note
@@ -35,8 +35,8 @@ def opened(settings: Settings, tables: frozenset[str] | None) -> Iterator[Opened
     from plainsql.execution.base import open_engine
 
     access = Access.from_settings(settings.policy, settings.role).narrowed(tables)
-    prepare(settings.db)
-    engine = open_engine(settings.db, tables=access.readable(None))
+    prepare(settings)
+    engine = open_engine(settings.db, tables=access.readable(None), cache_dir=settings.cache_dir)
     try:
         schema = engine.introspect()
         access.check(schema)
@@ -47,11 +47,11 @@ def opened(settings: Settings, tables: frozenset[str] | None) -> Iterator[Opened
         engine.close()
 
 
-def prepare(db: str) -> None:
+def prepare(settings: Settings) -> None:
     """Convert large data files before they are opened, and show how far that is."""
     from plainsql.execution.targets import parse_target
 
-    target = parse_target(db)
+    target = replace(parse_target(settings.db), cache_dir=settings.cache_dir)
     if target.kind != "files":
         return
     from plainsql.execution.files import prepare as convert

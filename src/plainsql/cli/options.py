@@ -51,14 +51,25 @@ def table_list(text: str | None) -> frozenset[str] | None:
 
 
 def translator_option(function: Function) -> Function:
-    """--translator, who turns questions into SQL."""
-    return click.option(
+    """--translator, who turns questions into SQL, and what concerns language models."""
+    cache = click.option(
+        "--cache/--no-cache",
+        "answer_cache",
+        default=None,
+        help="Keep what a language model answers, and use what was kept. [default: keep]",
+    )
+    model = click.option(
+        "--language-model",
+        metavar="NAME",
+        help="Whom auto asks where the parser is unsure. [PLAINSQL_LANGUAGE_MODEL]",
+    )
+    name = click.option(
         "--translator",
         metavar="NAME",
         help="Who turns questions into SQL: parser, a model's folder, OWNER/NAME on the Hub,"
-        " or openai:MODEL@URL."
-        " [default: parser]",
-    )(function)
+        " openai:MODEL@URL, gguf:PATH, or auto. [default: parser]",
+    )
+    return name(model(cache(function)))
 
 
 def settings_with_db(flags: dict[str, Any]) -> Settings:

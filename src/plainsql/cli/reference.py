@@ -25,18 +25,43 @@ by default `~/.config/plainsql`). A TOML file holds lines such as `limit = 50`.
 
 | setting | environment | default | meaning |
 |---|---|---|---|"""
+ANSWER = """
+## The answer as JSON
+
+`plainsql ask --json` prints one object with these keys; `--explain` adds `explain`. Numbers that
+a JSON reader would round are texts.
+
+| key | meaning |
+|---|---|"""
+KEYS = {
+    "schema_version": "Of this form: 1. A key may be added without a new number.",
+    "status": "`answered`, `not_executed`, `unanswerable` or `ambiguous`; `error` for an error.",
+    "question": "As it was understood, on one line.",
+    "sql": "The query chosen; with `unanswerable` a guess that was not run, or empty.",
+    "columns": "The names of the result's columns.",
+    "rows": "A list of lists.",
+    "row_count": "How many rows there are here.",
+    "truncated": "Whether `limit` cut rows off.",
+    "answer": "One sentence about the rows.",
+    "confidence": "How probably the rows are right, 0 to 1.",
+    "alternatives": "Other readings: `sql` and `confidence` of each.",
+    "translator": "Who wrote the query.",
+    "timing_ms": "Milliseconds of each stage, and `total`.",
+    "trace": "What was done, in order: `stage`, `what` and `why` of each step.",
+}
 WIDTH = 88
 
 
 def reference() -> str:
-    """The whole document: every command's help, then every setting."""
+    """The whole document: every command's help, every setting, every key of an answer."""
     context = click.Context(program, info_name="plainsql")
     sections = [HEADER, _section("plainsql", program, None)]
     for verb in VERBS:
         command = program.get_command(context, verb)
         assert command is not None
         sections += _sections(f"plainsql {verb}", command, context)
-    return "\n".join([*sections, SETTINGS, *_setting_rows()]) + "\n"
+    keys = [f"| `{name}` | {meaning} |" for name, meaning in KEYS.items()]
+    return "\n".join([*sections, SETTINGS, *_setting_rows(), ANSWER, *keys]) + "\n"
 
 
 def _sections(title: str, command: click.Command, parent: click.Context) -> Iterator[str]:

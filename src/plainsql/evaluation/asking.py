@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from plainsql.ask import Database, connect
+from plainsql.budget import OutOfBudget
 from plainsql.errors import MissingExtra, ModelError, PlainsqlError
 from plainsql.evaluation.run import Prediction
 from plainsql.schema.model import Schema
@@ -35,12 +36,15 @@ class Asking:
     def ask_one(self, path: Path, question: str, schema: Schema | None) -> Prediction:
         """One question; an error of plainsql's tree is a prediction without SQL.
 
-        Raises `ModelError` and `MissingExtra`, which every question would.
+        So is running out of time or tokens. Raises `ModelError` and `MissingExtra`, which
+        every question would.
         """
         database = self._opened(path, schema)
         start = time.perf_counter()
         try:
             answer = database.ask(question)
+        except OutOfBudget as error:
+            return Prediction("", ms=_ms_since(start), error=error.message)
         except (ModelError, MissingExtra):
             raise
         except PlainsqlError as error:

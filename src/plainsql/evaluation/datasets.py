@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plainsql.entries import entries
 from plainsql.errors import ConnectError, UsageError
-from plainsql.evaluation.entries import entries
 
 SUFFIXES = (".sqlite", ".db", ".sqlite3")
 

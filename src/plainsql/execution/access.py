@@ -128,12 +128,27 @@ class Access:
         )
         return rule if rule.denied or rule.masked or rule.rows else None
 
+    @property
+    def hidden_columns(self) -> Names:
+        """The columns, of whatever table, that some rule denies or masks."""
+        denied = (*self.columns_denied.values(), *self.masked.values())
+        return frozenset(name for names in denied for name in names)
+
     def lists(self, table: str) -> bool:
         """Whether a table of that name is among the allowed and not among the denied ones."""
         name = fold(table)
         if name in self.tables_denied:
             return False
         return self.tables is None or name in _folded(self.tables)
+
+    def shows(self, name: str) -> bool:
+        """Whether a message may name this table, or column as "table.column"."""
+        dots = [at for at, sign in enumerate(name) if sign == "."]
+        tables = {name, *(name[:at] for at in dots)}
+        if any(fold(name[at + 1 :]) in self.hidden_columns for at in dots):
+            return False
+        hidden = any(fold(table) in self.tables_denied for table in tables)
+        return not hidden and any(map(self.lists, tables))
 
     def may_read(self, table: Table) -> bool:
         """Whether `table` may be read at all; its columns and rows are another matter."""

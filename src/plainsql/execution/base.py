@@ -10,13 +10,14 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from plainsql.errors import DeniedError, UsageError
+from plainsql.errors import DeniedError, PlainsqlError, UsageError
 from plainsql.execution.limits import Batch, Deadline, Limits, check_row_limit, collect
+from plainsql.execution.nearest_names import without_hidden
 from plainsql.records import Rows
 
 if TYPE_CHECKING:
@@ -153,19 +154,21 @@ def open_engine(
     tables: frozenset[str] | None = None,
     limits: Limits | None = None,
     worker: bool = True,
+    cache_dir: str = "",
 ) -> Engine:
     """Open the database that `target` (a path or URL) names, read-only.
 
     `tables` are all that may be read, where the engine can enforce it. SQLite
     and DuckDB run in a process of their own unless `worker` is false; what is
-    wrong inside such a file may show only at the first use.
+    wrong inside such a file may show only at the first use. Large data files are
+    converted, and kept in `cache_dir`; "" is the user's cache folder.
 
     Raises UsageError for URLs of kinds that aren't supported, ConnectError for
     what can't be opened, MissingExtra for a driver that isn't installed.
     """
     from plainsql.execution.targets import parse_target
 
-    found = parse_target(os.fspath(target))
+    found = replace(parse_target(os.fspath(target)), cache_dir=cache_dir)
     if worker and found.kind in EMBEDDED:
         from plainsql.execution.worker_client import WorkerEngine
 
@@ -198,7 +201,8 @@ def run_guarded(
     Raises DeniedError with the guard's reason, and what `Engine.run` raises.
     """
     judged = _allowed(engine, sql, schema, tables, access)
-    return engine.run(judged, limit=limit, timeout=timeout)
+    with hidden_names(access):
+        return engine.run(judged, limit=limit, timeout=timeout)
 
 
 @contextmanager
@@ -213,8 +217,19 @@ def stream_guarded(
 ) -> Iterator[RowStream]:
     """Judge `sql`, then stream exactly the judged text. Raises as `run_guarded`."""
     judged = _allowed(engine, sql, schema, tables, access)
-    with engine.stream(judged, timeout=timeout) as stream:
+    with hidden_names(access), engine.stream(judged, timeout=timeout) as stream:
         yield stream
+
+
+@contextmanager
+def hidden_names(access: Access | None) -> Iterator[None]:
+    """An engine's errors from within have no hints that name what `access` hides."""
+    try:
+        yield
+    except PlainsqlError as error:
+        if access is not None:
+            error.hint = without_hidden(error.hint, access.shows)
+        raise
 
 
 def _allowed(

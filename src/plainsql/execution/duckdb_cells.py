@@ -8,7 +8,7 @@ Casts in DuckDB are exact, and faster than converting objects in Python.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from plainsql.execution.cells import plain_row
@@ -35,9 +35,15 @@ _ZONE = "regexp_replace(replace(CAST({c} AS VARCHAR), ' ', 'T'), '([+-][0-9]{{2}
 _NOT_JSON = re.compile(r'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 
 
-def projection(types: Sequence[Any]) -> str:
-    """What to select over a query with columns of `types` to get cells; "" for the query itself."""
-    items = [_item(str(kind.id), f"#{at}") for at, kind in enumerate(types, 1)]
+def projection(types: Sequence[Any], *, as_text: Collection[str] = ()) -> str:
+    """What to select over a query with columns of `types` to get cells; "" for the query itself.
+
+    Of the types that are cells already, those of `as_text` come as texts.
+    """
+    items = [
+        f"CAST(#{at} AS VARCHAR)" if str(kind.id) in as_text else _item(str(kind.id), f"#{at}")
+        for at, kind in enumerate(types, 1)
+    ]
     plain = all(item == f"#{at}" for at, item in enumerate(items, 1))
     return "" if plain else ", ".join(items)
 

@@ -40,13 +40,14 @@ if int(duckdb.__version__.partition(".")[0]) < 2:  # what is refused was verifie
         hint="pip install -U duckdb",
     )
 
-from plainsql.execution import duckdb_cells
+from plainsql.execution import duckdb_arrow, duckdb_cells
 from plainsql.execution.duckdb_connect import checked, connect, secure
 from plainsql.execution.duckdb_errors import ERRORS, statement_error
 from plainsql.execution.duckdb_parse import Parser, Scope
 from plainsql.execution.duckdb_watchdog import Watchdog
 from plainsql.execution.policies.base import fold
 from plainsql.execution.targets import Target, parse_target
+from plainsql.execution.worker_columns import Chunk
 
 if TYPE_CHECKING:
     from plainsql.execution.files import Progress
@@ -147,6 +148,14 @@ class DuckDBEngine:
         """
         return self._streamed(sql, timeout, FIRST_ROWS)
 
+    @contextmanager
+    def stream_columns(
+        self, sql: str, *, timeout: float = 10.0
+    ) -> Iterator[tuple[tuple[str, ...], Iterator[Batch | Chunk]]]:
+        """`stream` for who sends rows on: names, and chunks of columns where there can be."""
+        with self._queried(sql, timeout, in_chunks=True) as query:
+            yield query.columns, query.chunks() or batches(query.fetch, query.deadline)
+
     def protections(self) -> tuple[Protection, ...]:
         """What DuckDB itself keeps a query from doing, and what it can't."""
         in_memory = self._opened is not None and self._opened.in_memory
@@ -228,13 +237,20 @@ class DuckDBEngine:
     @contextmanager
     def _streamed(self, sql: str, timeout: float, first: int) -> Iterator[RowStream]:
         """The rows of `sql`, the first `first` of them in one batch."""
+        with self._queried(sql, timeout) as query:
+            rows = batches(query.fetch, query.deadline, first)
+            yield RowStream(query.columns, rows, query.deadline)
+
+    @contextmanager
+    def _queried(self, sql: str, timeout: float, *, in_chunks: bool = False) -> Iterator[_Query]:
+        """A query that has begun to run."""
         check_text(sql, self.limits)
         deadline = Deadline(timeout)
         with self._using(deadline) as opened:
-            query = _Query(opened, sql, deadline)
+            query = _Query(opened, sql, deadline, in_chunks=in_chunks)
             try:
                 query.start()
-                yield RowStream(query.columns, batches(query.fetch, deadline, first), deadline)
+                yield query
             finally:
                 query.close()
 
@@ -290,11 +306,15 @@ class _Opened:
 class _Query:
     """One query on a cursor of its own, from the first look to the last row."""
 
-    def __init__(self, opened: _Opened, sql: str, deadline: Deadline) -> None:
+    def __init__(
+        self, opened: _Opened, sql: str, deadline: Deadline, *, in_chunks: bool = False
+    ) -> None:
         self.columns: tuple[str, ...] = ()
+        self.deadline = deadline
         self._opened = opened
         self._sql = sql
-        self._deadline = deadline
+        self._in_chunks = in_chunks
+        self._chunks: Iterator[Chunk] | None = None
         self._cursor = opened.connection.cursor()
         self._finish: Callable[[Batch], Batch] | None = None
         self._lines_before = 0
@@ -327,12 +347,19 @@ class _Query:
             raise
         self.columns = tuple(relation.columns)
         types = relation.types
-        items = duckdb_cells.projection(types)
+        if self._in_chunks and (items := duckdb_arrow.projection(types)) is not None:
+            self._chunks = duckdb_arrow.chunks(self._cursor, self._over(items, text), types)
+            if self._chunks is not None:
+                return
         self._finish = duckdb_cells.finishing(types)
-        if items:
-            self._lines_before = 1
-            (statement,) = self._cursor.extract_statements(f"SELECT {items} FROM (\n{text}\n)")
+        if items := duckdb_cells.projection(types):
+            (statement,) = self._cursor.extract_statements(self._over(items, text))
         self._cursor.execute(statement)
+
+    def _over(self, items: str, text: str) -> str:
+        """`text`, or a projection over it."""
+        self._lines_before = 1 if items else 0
+        return f"SELECT {items} FROM (\n{text}\n)" if items else text
 
     def fetch(self, count: int) -> Batch:
         """The next `count` rows at most, as cells."""
@@ -340,8 +367,23 @@ class _Query:
             batch = self._cursor.fetchmany(count)
         return self._finish(batch) if self._finish is not None else batch
 
+    def chunks(self) -> Iterator[Chunk] | None:
+        """The rows by their columns; None where they must be fetched as rows."""
+        return self._typed(self._chunks) if self._chunks is not None else None
+
+    def _typed(self, found: Iterator[Chunk]) -> Iterator[Chunk]:
+        while True:
+            with self._errors():
+                chunk = next(found, None)
+            if chunk is None:
+                return
+            if self.deadline.passed():
+                raise self.deadline.error()
+            yield chunk
+
     def close(self) -> None:
         """Give up what still runs, and the transaction."""
+        self._chunks = None
         self._opened.watchdog.forget(self._cursor)
         with suppress(*ERRORS):
             self._cursor.close()
@@ -352,10 +394,10 @@ class _Query:
         try:
             yield
         except duckdb.InterruptException as error:
-            raise self._deadline.error() from error
+            raise self.deadline.error() from error
         except ERRORS as error:
-            if self._deadline.passed():
-                raise self._deadline.error() from error
+            if self.deadline.passed():
+                raise self.deadline.error() from error
             names = self._opened.names
             raise statement_error(error, names, lines_before=self._lines_before) from error
 

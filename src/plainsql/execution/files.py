@@ -110,7 +110,7 @@ def open_files(target: Target, limits: Limits, progress: Progress | None = None)
     check_size(files, limits)
     if sum(file.weight for file in files) <= SMALL_BYTES:
         return files_load.in_memory(files, title(target), limits, progress)
-    return files_cache.cached(files, title(target), limits, progress)
+    return files_cache.cached(files, title(target), limits, progress, target.cache_dir)
 
 
 def prepare(target: Target, limits: Limits, progress: Progress | None = None) -> None:
@@ -124,7 +124,7 @@ def prepare(target: Target, limits: Limits, progress: Progress | None = None) ->
     files = find(target)
     check_size(files, limits)
     if sum(file.weight for file in files) > SMALL_BYTES:
-        files_cache.cached(files, title(target), limits, progress)
+        files_cache.cached(files, title(target), limits, progress, target.cache_dir)
 
 
 def title(target: Target) -> str:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from plainsql.cache_folder import default_cache_dir
 from plainsql.errors import ConnectError
 from plainsql.execution import files_load
 from plainsql.execution.files import DataFile, Loaded, Progress
@@ -28,10 +28,14 @@ _HALF_DONE = ".part"  # the end of a name that is being written
 
 
 def cached(
-    files: tuple[DataFile, ...], title: str, limits: Limits, progress: Progress | None
+    files: tuple[DataFile, ...],
+    title: str,
+    limits: Limits,
+    progress: Progress | None,
+    cache_dir: str = "",
 ) -> Loaded:
     """The converted form of `files`, made now if it isn't there. Raises as `open_files`."""
-    folder = cache_folder()
+    folder = cache_folder(cache_dir)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -46,18 +50,10 @@ def cached(
     return Loaded(None, made, notes)
 
 
-def cache_folder() -> Path:
-    """`files` in plainsql's folder for caches."""
-    given = os.environ.get("PLAINSQL_CACHE_DIR")
-    if given:
-        return Path(given).expanduser() / "files"
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "plainsql" / "files"
+def cache_folder(cache_dir: str = "") -> Path:
+    """`files` in `cache_dir`, by default in plainsql's folder for caches."""
+    given = cache_dir or os.environ.get("PLAINSQL_CACHE_DIR")
+    return (Path(given).expanduser() if given else default_cache_dir()) / "files"
 
 
 def _source_key(files: Iterable[DataFile], title: str) -> str:

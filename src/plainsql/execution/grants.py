@@ -206,22 +206,34 @@ def examine_mysql_user(grants: Iterable[str]) -> tuple[Protection, ...]:
     The lines may hold a hash of the password, which isn't repeated.
     """
     rights = {(right, place) for line in grants for right, place in _rights(line)}
-    everywhere = {right for right, place in rights if place == "*.*"}
-    names = {right for right, _ in rights}
-    all_rights = "ALL PRIVILEGES" in names
-    other = names - _READING - _WRITING - _CALLING - {"ALL PRIVILEGES", "FILE"}
-    writes = sorted(names & _WRITING)
+    everywhere = frozenset(right for right, place in rights if place == "*.*")
+    names = frozenset(right for right, _ in rights)
+    return (*_beyond_data(names, everywhere), *_in_databases(names, everywhere))
+
+
+def _beyond_data(names: frozenset[str], everywhere: frozenset[str]) -> tuple[Protection, ...]:
+    """Rights over the server itself: of those named at all, and of those for all databases."""
+    other = sorted(names - _READING - _WRITING - _CALLING - {"ALL PRIVILEGES", "FILE"})
+    rules_all = "ALL PRIVILEGES" in everywhere
     return (
         _finding(
             "user has no FILE right",
-            "FILE" not in names and "ALL PRIVILEGES" not in everywhere,
+            "FILE" not in names and not rules_all,
             "it may read and write files of the server",
         ),
         _finding(
             "user administers nothing",
-            not other and "ALL PRIVILEGES" not in everywhere,
-            f"it has {_listed(sorted(other)) or 'all rights'}",
+            not other and not rules_all,
+            f"it has {_listed(other) or 'all rights'}",
         ),
+    )
+
+
+def _in_databases(names: frozenset[str], everywhere: frozenset[str]) -> tuple[Protection, ...]:
+    """Rights over tables and routines."""
+    writes = sorted(names & _WRITING)
+    all_rights = "ALL PRIVILEGES" in names
+    return (
         _finding(
             "user can't write",
             not writes and not all_rights,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from plainsql.execution.guard_columns import check_columns
 from plainsql.execution.guard_cost import check_cost
+from plainsql.execution.guard_lists import shortened
 from plainsql.execution.guard_reading import check_commas, check_reading
 from plainsql.execution.guard_scope import Scope, scope_of, with_types
 from plainsql.execution.guard_tokens import (
@@ -116,14 +117,15 @@ def _judge(sql: str, rules: Policy, scope: Scope) -> _Query:
     """Raise Refused unless every check passes."""
     tokens = one_statement(scan(sql, lexer_for(rules.dialect)), rules)
     check_sizes(tokens)
+    text, tokens = shortened(sql, tokens)
     aliases = check_calls(tokens, rules)
     check_words(tokens, rules)
-    tree = _parse(sql, tokens, rules.dialect)
-    check_tree(tree, rules, scope, aliases)
-    check_reading(tree, tokens)
-    check_cost(tree)
+    tree = _parse(text, tokens, rules.dialect)
+    nodes = check_tree(tree, rules, scope, aliases)
+    check_reading(nodes, tokens)
+    check_cost(tree, nodes)
     if scope.columns is not None:
-        check_columns(tree, tokens, rules, scope.columns)
+        check_columns(nodes, tokens, rules, scope)
     return _Query(tokens[0].start, tokens[-1].end, tree)
 
 
@@ -176,16 +178,12 @@ def _is_heard(_: logging.LogRecord) -> bool:
 def _parse(sql: str, tokens: list[Token], name: str) -> Expr:
     """The one tree of the query, from tokens both lexers agree on. Raises Refused."""
     from sqlglot.errors import SqlglotError
-    from sqlglot.tokenizer_core import TokenType
 
     dialect = _dialect(name)
     first, query = tokens[0].start, sql[tokens[0].start : tokens[-1].end]
     try:
         parsed = dialect.tokenize(query)
-        quoted = TokenType.IDENTIFIER
-        check_agreement(
-            tokens, [(first + t.start, first + t.end + 1, t.token_type == quoted) for t in parsed]
-        )
+        check_agreement(tokens, parsed, first)
         check_commas(parsed, dialect.parser_class)
         check_work(parsed, dialect.parser_class)
         trees = dialect.parser().parse(parsed, query)

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from plainsql.execution.guard_scope import Scope
+from plainsql.execution.guard_tree import Nodes
 from plainsql.execution.policies.base import ColumnCalls, Policy, fold, words
 from plainsql.execution.scanner import Kind, Refused, Token
-
-if TYPE_CHECKING:
-    from sqlglot.expressions import Expr
 
 Names = frozenset[str]
 # Name of a table as the engine compares it -> its columns.
@@ -34,12 +33,12 @@ _AFTER = frozenset({"Order", "Group", "Having", "Qualify"})
 class _Columns:
     """The columns that each source of one query has; made once, asked for each column."""
 
-    def __init__(self, tree: Expr, tokens: list[Token], rules: Policy, tables: Tables) -> None:
-        from sqlglot.expressions import CTE
-
+    def __init__(self, nodes: Nodes, tokens: list[Token], rules: Policy, tables: Tables) -> None:
         self.rules, self.tables = rules, tables
         self.known: dict[int, Names] = {}  # of sources, by identity
-        self.items = {self.name(item.args["alias"].this): item for item in tree.find_all(CTE)}
+        self.read: dict[int, list[tuple[str, Any]]] = {}  # sources of queries, by identity
+        items = sorted(nodes["CTE"], key=lambda item: item.depth)  # of one name the innermost
+        self.items = {self.name(item.args["alias"].this): item for item in items}
         self.made = _ALWAYS | _made_names(tokens, rules)
 
     def name(self, identifier: Any) -> str:
@@ -106,8 +105,14 @@ class _Columns:
             named = column.this if kind == "Column" else None
         return frozenset({self.name(named)}) if named is not None else self.made
 
-    def sources(self, query: Any) -> Iterator[tuple[str, Any]]:
+    def sources(self, query: Any) -> list[tuple[str, Any]]:
         """The items of a query's FROM with their names."""
+        known = self.read.get(id(query))
+        if known is None:
+            known = self.read[id(query)] = list(self._sources(query))
+        return known
+
+    def _sources(self, query: Any) -> Iterator[tuple[str, Any]]:
         waiting = [query.args.get("from_"), *(query.args.get("joins") or ())]
         waiting += query.args.get("laterals") or ()
         while waiting:
@@ -147,20 +152,23 @@ def _made_names(tokens: list[Token], rules: Policy) -> set[str]:
     return made
 
 
-def check_columns(tree: Expr, tokens: list[Token], rules: Policy, tables: Tables) -> None:
+def check_columns(nodes: Nodes, tokens: list[Token], rules: Policy, scope: Scope) -> None:
     """Raise Refused for a column that its source doesn't have, where that could be a call."""
     if rules.column_calls is ColumnCalls.NONE:
         return
-    from sqlglot.expressions import Column, Dot
-
-    columns = _Columns(tree, tokens, rules, tables)
-    for node in tree.find_all(Column, Dot):
+    columns = _Columns(nodes, tokens, rules, scope.columns or {})
+    for node in (*nodes["Column"], *nodes["Dot"]):
         if not _is_known(node, columns):
-            raise Refused(_unknown(_last(node).name, columns))
+            raise Refused(_unknown(_last(node).name, scope))
 
 
-def _unknown(name: str, columns: _Columns) -> str:
-    known = {column for names in columns.tables.values() for column in names}
+def _unknown(name: str, scope: Scope) -> str:
+    """What to say of a column that isn't there, with one that the query may name."""
+    tables = scope.columns or {}
+    if scope.readable is not None:
+        tables = {table: tables.get(table, frozenset()) for _, table in scope.readable}
+    known = {column for names in tables.values() for column in names}
+    known = {column for column in known if fold(column) not in scope.hidden}
     close = get_close_matches(name.lower(), sorted(known)[:5_000], n=1)
     return f"column {name[:60]!r} is not known" + (f", maybe {close[0][:60]!r}" if close else "")
 

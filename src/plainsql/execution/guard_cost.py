@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from plainsql.execution.guard_tree import Nodes
 from plainsql.execution.scanner import Refused
 
 if TYPE_CHECKING:
@@ -22,16 +23,12 @@ _COUNTING = frozenset({"Column", "Identifier", "Literal", "Add", "Sub", "Alias",
 _MAX_LOOSE = 2
 
 
-def check_cost(tree: Expr) -> None:
+def check_cost(tree: Expr, nodes: Nodes) -> None:
     """Raise Refused for a recursion without an end or a product without a condition."""
-    from sqlglot.expressions import CTE, Select
-
-    selects = list(tree.find_all(Select))
-    items = list(tree.find_all(CTE))
-    for item in items:
+    for item in nodes["CTE"]:
         if _is_endless(item):
-            _check_readers(item, selects)
-    for select in selects:
+            _check_readers(item, nodes["Select"])
+    for select in nodes["Select"]:
         if len(select.args.get("joins") or ()) >= _MAX_LOOSE:
             _check_product(select, is_root=select is tree)
 

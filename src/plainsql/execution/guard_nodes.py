@@ -8,9 +8,10 @@ can have any size: so functions that make much of little (`repeat`, `lpad`,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from plainsql.execution.policies.base import (
@@ -41,19 +42,28 @@ _GROWING = frozenset({"Repeat", "Pad", "Space"})
 _MAX_POWER = 1_000
 _DAYS = {"day": 1, "week": 7, "month": 28, "quarter": 90, "year": 365}
 _INTERVAL = re.compile(r"([1-9][0-9]{0,5}) (day|week|month|quarter|year)s?")
-_PLAIN = (str, int, float, bool, type(None), Enum)
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
-def children(node: Expr) -> Iterator[Any]:
-    """The nodes directly below `node`. Raises Refused for values that hide any."""
+@cache
+def _expression() -> type[Expr]:
     from sqlglot.expressions import Expr
 
+    return Expr
+
+
+def children(node: Expr) -> list[Any]:
+    """The nodes directly below `node`. Raises Refused for values that hide any."""
+    found = []
     for value in node.args.values():
+        if type(value) in _PLAIN:
+            continue
         for child in value if isinstance(value, list) else (value,):
-            if isinstance(child, Expr):
-                yield child
-            elif not isinstance(child, _PLAIN):
+            if isinstance(child, _expression()):
+                found.append(child)
+            elif type(child) not in _PLAIN and not isinstance(child, Enum):
                 raise Refused(f"{type(node).__name__} is not allowed")
+    return found
 
 
 def check_node(node: Expr, rules: Policy) -> None:
@@ -61,9 +71,8 @@ def check_node(node: Expr, rules: Policy) -> None:
     name = type(node).__name__
     allowed = STRUCTURE_NODES.get(name)
     if allowed is not None:
-        extra = rules.extra_arguments.get(name, frozenset())
         for key, value in node.args.items():
-            if value and key not in allowed and key not in extra:
+            if key not in allowed and value and key not in rules.extra_arguments.get(name, ()):
                 raise Refused(f"{name} with {key.strip('_')} is not allowed")
     elif name not in FUNCTION_NODES and not _is_granted(node, rules):
         raise Refused(f"{name} is not allowed")

@@ -11,12 +11,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from plainsql.execution.scanner import Kind, Refused, Token
+from plainsql.execution.guard_tree import Nodes
+from plainsql.execution.scanner import SIGN, WORD, Refused, Token
 
 if TYPE_CHECKING:
-    from sqlglot.expressions import Expr
     from sqlglot.tokenizer_core import Token as ParserToken
 
+_COUNTED = frozenset({"(", ")", "select", "from", "table", "join", "straight_join", "values"})
 # Functions whose arguments are separated by FROM.
 _WITH_FROM = frozenset(
     {"extract", "substring", "substr", "mid", "trim", "ltrim", "rtrim", "overlay", "position"}
@@ -32,17 +33,12 @@ def check_commas(tokens: list[ParserToken], parser: type[Any]) -> None:
             raise Refused(f"{word.text[:60]!r} after a comma is not allowed without quotes")
 
 
-def check_reading(tree: Expr, tokens: list[Token]) -> None:
-    """Refuse a tree in which a part of the text is missing. Raises Refused."""
+def check_reading(nodes: Nodes, tokens: list[Token]) -> None:
+    """Refuse a tree, of which these are `nodes`, where a part of the text is missing."""
     selects, froms, joins, values = _written(tokens)
-    found = {"Select": 0, "From": 0, "Join": 0}
-    for node in tree.walk():
-        name = type(node).__name__
-        if name in found:
-            found[name] += 1
     # VALUES beside UNION becomes SELECT * FROM (VALUES ...)
-    whole = froms <= found["From"] <= froms + values
-    if not whole or found["Select"] < selects or found["Join"] < joins:
+    whole = froms <= len(nodes["From"]) <= froms + values
+    if not whole or len(nodes["Select"]) < selects or len(nodes["Join"]) < joins:
         raise Refused("a part of the text was not understood")
 
 
@@ -50,24 +46,24 @@ def _written(tokens: list[Token]) -> tuple[int, int, int, int]:
     """How many SELECT, FROM (or TABLE), JOIN and VALUES the text has. Raises Refused."""
     selects = froms = joins = values = 0
     heads: list[str] = []  # the words before the brackets that are open
-    for at, token in enumerate(tokens):
-        before = tokens[at - 1] if at else None
-        if token.is_sign("("):
-            named = before is not None and before.kind is Kind.WORD
-            heads.append(before.text if named and before is not None else "")
-        elif token.is_sign(")") and heads:
-            heads.pop()
-        if token.kind is not Kind.WORD or (before is not None and before.is_sign(".")):
+    for at, (kind, word, _, _) in enumerate(tokens):
+        if word not in _COUNTED or kind not in (WORD, SIGN):
             continue
-        word = token.text
+        before = tokens[at - 1] if at else None
+        if word == "(":
+            heads.append(before.text if before is not None and before.kind is WORD else "")
+        elif word == ")" and heads:
+            heads.pop()
+        if kind is not WORD or (before is not None and before.is_sign(".")):
+            continue
         if word == "values":
             _check_values(tokens, at)
             values += 1
         selects += word == "select"
-        joins += word in ("join", "straight_join")
+        joins += word in ("join", "straight_join") and not _is_hint(word, before)
         froms += word == "from" and _is_clause(before, heads)
         froms += word == "table" and not _is_described(before)
-    return selects, froms, joins - _hints(tokens), values
+    return selects, froms, joins, values
 
 
 def _is_described(before: Token | None) -> bool:
@@ -83,13 +79,11 @@ def _is_clause(before: Token | None, heads: list[str]) -> bool:
     return opens or not heads or heads[-1] not in _WITH_FROM
 
 
-def _hints(tokens: list[Token]) -> int:
+def _is_hint(word: str, before: Token | None) -> bool:
     """SELECT STRAIGHT_JOIN: a word to the planner, not a join."""
-    return sum(
-        token.is_word("straight_join") and tokens[at - 1].is_word("select", "distinct", "all")
-        for at, token in enumerate(tokens)
-        if at
-    )
+    if word != "straight_join" or before is None:
+        return False
+    return before.is_word("select", "distinct", "all")
 
 
 def _check_values(tokens: list[Token], at: int) -> None:

@@ -28,11 +28,13 @@ class Scope:
 
     `readable`: the tables, None for any. `database`: the one that is open.
     `columns`: those of each table by its bare name, None without a schema.
+    `hidden`: columns that no message may suggest, folded.
     """
 
     readable: frozenset[Place] | None
     database: str = ""
     columns: Mapping[str, Names] | None = None
+    hidden: Names = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def scope_of(
             listed = frozenset(_listed(name, rules, facts) for name in names)
             readable = listed if readable is None else readable & listed
     database = "" if schema is None else rules.listed_name(schema.name)
-    return Scope(readable, database, None if facts is None else facts.columns)
+    hidden = frozenset() if access is None else access.hidden_columns
+    return Scope(readable, database, None if facts is None else facts.columns, hidden)
 
 
 def _listed(name: str, rules: Policy, facts: _Facts | None) -> Place:

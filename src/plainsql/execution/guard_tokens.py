@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from plainsql.execution.policy import Policy
-from plainsql.execution.scanner import LITERALS, Kind, Refused, Token
+from plainsql.execution.scanner import LITERALS, QUOTED, SIGN, WORD, Kind, Refused, Token
+
+if TYPE_CHECKING:
+    from sqlglot.tokenizer_core import Token as ParserToken
 
 # %5d, %.2f, %-10s, %1$s: a width of four digits or "*" makes one huge value inside
 # one step of the engine, where no deadline is looked at.
@@ -27,7 +31,7 @@ _EXPLAINS = (
     ("explain",),
 )
 _SAMPLING = frozenset({"bernoulli", "system", "reservoir"})
-_NAME_KINDS = (Kind.WORD, Kind.QUOTED)
+_NAME_KINDS = (WORD, QUOTED)
 
 
 def one_statement(tokens: list[Token], rules: Policy) -> list[Token]:
@@ -48,17 +52,17 @@ def _without_explain(tokens: list[Token], rules: Policy) -> list[Token]:
     """The tokens after EXPLAIN [QUERY PLAN], EXPLAIN VERBOSE, EXPLAIN (FORMAT JSON), ..."""
     for prefix in _EXPLAINS:
         head = tokens[: len(prefix)]
-        if [t.text for t in head if t.kind is Kind.WORD] == list(prefix):
+        if [t.text for t in head if t.kind is WORD] == list(prefix):
             rest = tokens[len(prefix) :]
             break
     else:
         return tokens
     if prefix == ("explain",) and rest and rest[0].is_sign("(") and rules.explain_options:
-        options = [token.text for token in rest[:4] if token.kind in (Kind.WORD, Kind.SIGN)]
+        options = [token.text for token in rest[:4] if token.kind in (WORD, SIGN)]
         if options[:2] == ["(", "format"] and options[3:4] == [")"]:
             return rest[4:]
     if prefix == ("explain",) and len(rest) > 3 and rest[0].is_word("format"):
-        return rest[3:] if rest[1].is_sign("=") and rest[2].kind is Kind.WORD else rest
+        return rest[3:] if rest[1].is_sign("=") and rest[2].kind is WORD else rest
     return rest
 
 
@@ -70,7 +74,7 @@ def check_calls(tokens: list[Token], rules: Policy) -> Counter[str]:
     """
     aliases: Counter[str] = Counter()
     for at, (name, opening) in enumerate(pairwise(tokens)):
-        if not opening.is_sign("(") or name.kind is Kind.SIGN:
+        if opening.text != "(" or opening.kind is not SIGN or name.kind is SIGN:
             continue
         if name.kind not in _NAME_KINDS or not _may_call(tokens, at, rules):
             if name.kind not in _NAME_KINDS or not _is_alias(tokens, at):
@@ -81,12 +85,14 @@ def check_calls(tokens: list[Token], rules: Policy) -> Counter[str]:
 
 def _may_call(tokens: list[Token], at: int, rules: Policy) -> bool:
     name, before = tokens[at], tokens[at - 1] if at else None
-    quoted = name.kind is Kind.QUOTED
+    quoted = name.kind is QUOTED
     dotted = before is not None and before.is_sign(".")
     if not quoted and not dotted and name.text in rules.words_before_paren:
         return True
     if before is not None and before.is_word("tablesample", "sample") and name.text in _SAMPLING:
         return not quoted
+    if rules.fetch_in_brackets and _is_fetch(tokens, at):
+        return True
     called = rules.function_name(name.text, quoted)
     home = _home(tokens, at, rules) if dotted else ""
     if f"{home}.{called}" in rules.granted_functions:
@@ -101,12 +107,22 @@ def _may_call(tokens: list[Token], at: int, rules: Policy) -> bool:
     return called in rules.functions or called in rules.table_functions
 
 
+def _is_fetch(tokens: list[Token], at: int) -> bool:
+    """FETCH FIRST (5) ROWS: a word of SQL before a plain number in brackets."""
+    if at == 0 or not tokens[at].is_word("first", "next") or not tokens[at - 1].is_word("fetch"):
+        return False
+    after = tokens[at + 2 : at + 5]
+    if len(after) < 3 or not after[0].text.isdigit() or after[0].kind is not Kind.NUMBER:
+        return False
+    return after[1].is_sign(")") and after[2].is_word("row", "rows")
+
+
 def _home(tokens: list[Token], at: int, rules: Policy) -> str:
     """The name that qualifies the function at `at`, which follows a dot; "" for other things."""
     home = tokens[at - 2] if at > 1 else None
     if home is None or home.kind not in _NAME_KINDS or (at > 2 and tokens[at - 3].is_sign(".")):
         return ""
-    return rules.function_name(home.text, home.kind is Kind.QUOTED)
+    return rules.function_name(home.text, home.kind is QUOTED)
 
 
 def _is_safe_format(arguments: list[Token], item: re.Pattern[str]) -> bool:
@@ -157,15 +173,16 @@ def _end_of_names(tokens: list[Token], opening: int) -> int | None:
 def _is_name_part(token: Token, depth: int) -> bool:
     if token.kind is Kind.NUMBER:
         return depth == 2  # of a type
-    if token.kind in (Kind.WORD, Kind.QUOTED):
+    if token.kind in (WORD, QUOTED):
         return True
-    return token.kind is Kind.SIGN and token.text in ",()[]"
+    return token.kind is SIGN and token.text in ",()[]"
 
 
 def check_words(tokens: list[Token], rules: Policy) -> None:
     """Refuse bare words that are calls without brackets, `user`. Raises Refused."""
+    listed = rules.statement_words | rules.refused_words
     for at, token in enumerate(tokens):
-        if token.kind is not Kind.WORD:
+        if token.text not in listed or token.kind is not WORD:
             continue
         if token.text in rules.statement_words:
             raise Refused(f"{token.text!r} is not allowed without quotes")
@@ -175,22 +192,23 @@ def check_words(tokens: list[Token], rules: Policy) -> None:
                 raise Refused(f"{token.text!r} is not allowed")
 
 
-def check_agreement(tokens: list[Token], spans: list[tuple[int, int, bool]]) -> None:
+def check_agreement(tokens: list[Token], parsed: list[ParserToken], first: int) -> None:
     """sqlglot's tokens are ours, or whole runs of ours ("GROUP BY", "||"). Raises Refused.
 
-    A span is (start, end, whether sqlglot takes it for a quoted name).
+    `parsed` are its tokens of the text from `first` on; each ends with its last character.
     """
-    at = 0
-    for start, end, is_name in spans:
-        first = at
-        while at < len(tokens) and tokens[at].end <= end:
+    from sqlglot.tokenizer_core import TokenType
+
+    name, at, count = TokenType.IDENTIFIER, 0, len(tokens)
+    for theirs in parsed:
+        start, end, begin = first + theirs.start, first + theirs.end + 1, at
+        while at < count and tokens[at].end <= end:
             at += 1
-        run = tokens[first:at]
-        literal = any(token.kind in LITERALS for token in run)
-        exact = bool(run) and run[0].start == start and run[-1].end == end
-        if not exact or (literal and len(run) > 1):
+        if begin == at or tokens[begin].start != start or tokens[at - 1].end != end:
             raise Refused("two lexers read this text differently")
-        if is_name != (run[0].kind is Kind.QUOTED):
+        if at - begin > 1 and any(token.kind in LITERALS for token in tokens[begin:at]):
+            raise Refused("two lexers read this text differently")
+        if (theirs.token_type == name) is not (tokens[begin].kind is QUOTED):
             raise Refused("two lexers read a quoted part differently")
-    if at != len(tokens):
+    if at != count:
         raise Refused("two lexers read this text differently")

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from sqlglot.expressions import Expr
 
 Names = frozenset[str]
+_KEPT = frozenset({"Select", "From", "Join", "Column", "Dot"})
+
+
+class Nodes(dict[str, list[Any]]):
+    """Nodes of the tree by the name of their type: those of `_KEPT`, and each "CTE"."""
+
+    def __init__(self) -> None:
+        super().__init__({name: [] for name in (*_KEPT, "CTE")})
+
 
 _ROOTS = frozenset({"Select", "Union", "Except", "Intersect", "Values", "Subquery"})
 _DUCKDB_ROOTS = frozenset({"Describe", "Summarize", "Pivot"})
@@ -29,29 +38,37 @@ _CALLED_SOURCES = frozenset({"Anonymous", "GenerateSeries", "ExplodingGenerateSe
 _FILE_SIGNS = frozenset("./\\:*?[]~")
 
 
-def check_tree(tree: Expr, rules: Policy, scope: Scope, aliases: Counter[str]) -> None:
-    """Walk the tree once; each node with the WITH names it can see. Raises Refused."""
+def check_tree(tree: Expr, rules: Policy, scope: Scope, aliases: Counter[str]) -> Nodes:
+    """Walk the tree once; each node with the WITH names it can see. Raises Refused.
+
+    Returns the nodes of the kinds that later checks look at, in no order.
+    """
     kind = type(tree).__name__
     if kind not in _ROOTS and not (rules.dialect == "duckdb" and kind in _DUCKDB_ROOTS):
         raise Refused(f"a statement of type {kind} is not allowed")
-    series = 1
+    series, found = 1, Nodes()
     stack: list[tuple[Expr, Names]] = [(tree, frozenset())]
     while stack:
         node, visible = stack.pop()
         check_node(node, rules)
         name = type(node).__name__
-        if name == "Table":
+        if name in _KEPT:
+            found[name].append(node)
+        elif name == "Table":
             _check_table(node, visible, rules, scope)
         elif name == "TableAlias" and node.args.get("columns"):
             aliases[_alias_text(node)] -= 1
         elif name in ("GenerateSeries", "ExplodingGenerateSeries"):
             series *= series_length(node)
         stack.extend(below(node, visible, rules))
+        if clause := node.args.get("with_"):
+            found["CTE"] += clause.expressions  # their parts are walked, not always they
     if series > 10 * MAX_SERIES:
         raise Refused("the product of several series is too large")
     if any(count > 0 for count in aliases.values()):
         called = next(name for name, count in aliases.items() if count > 0)
         raise Refused(f"function {called[:60]!r} is not allowed")
+    return found
 
 
 def _alias_text(node: Expr) -> str:

@@ -43,6 +43,6 @@ def check_work(tokens: list[ParserToken], parser: type[Any]) -> None:
             pending += 1
         elif kind in conditions:
             pending = max(0, pending - 1)
-        work += 1 << min(level + pending, 20)
+        work += 1 << min(level + pending, 20) if level or pending else 1
         if work > MAX_WORK:
             raise Refused("too much work to read: types or joins nested too deeply")

@@ -6,11 +6,12 @@
     MySQL       https://dev.mysql.com/doc/refman/8.4/en/language-structure.html
     others      only what every engine reads alike
 
-The groups are the names of `scanner.Kind`, with `space`, `line` (a comment up to
-the end of the line) and `block` (the opening of the other kind). What no group
-matches is refused: that is how forms are left out on which engines, their
-versions and sqlglot differ (`U&'...'`, `$1`, `@x`, `0x1F` outside SQLite and MySQL).
-Possessive quantifiers: a failed match costs linear time.
+The groups are the names of `scanner.Kind`, with `line` (a comment up to the end of
+the line), `block` (the opening of the other kind) and `bad`: one character that no
+other group reads, which is refused. That is how forms are left out on which engines,
+their versions and sqlglot differ (`U&'...'`, `$1`, `@x`, `0x1F` outside SQLite and
+MySQL). White space before a token is part of its match, not of its group: half the
+matches to make. Possessive quantifiers: a failed match costs linear time.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ class Lexer:
     backslashes: bool = True  # may stand in the text at all
 
 
-_SPACE = r"(?P<space> [ \t\n\f\r]++ )"
 _LINE = r"(?P<line> --[^\n]*+ )"
 _BLOCK = r"(?P<block> /\* )"
 _PLAIN = r"'[^']*+(?:''[^']*+)*+'"
@@ -48,12 +48,12 @@ _DOLLAR = rf"\$\$(?s:.*?)\$\$|\$(?P<tag>[{_LETTER}][{_LETTER}0-9]*+)\$(?s:.*?)\$
 
 
 def _pattern(*alternatives: str) -> re.Pattern[str]:
-    return re.compile("|".join(alternatives), re.VERBOSE)
+    tokens = "|".join(alternatives)
+    return re.compile(rf"[ \t\n\f\r]*+ (?: {tokens} | (?P<bad> (?s:.) ) | \Z )", re.VERBOSE)
 
 
 _SQLITE = Lexer(
     _pattern(
-        _SPACE,
         _LINE,
         _BLOCK,
         rf"(?P<STRING> {_PLAIN} )",
@@ -69,7 +69,6 @@ _SQLITE = Lexer(
 _POSTGRES_WORD = rf"(?![uU]&['\"])(?![bBeExXnN]'){_WORD}(?!\")"
 _POSTGRES = Lexer(
     _pattern(
-        _SPACE,
         _LINE,
         _BLOCK,
         rf"(?P<STRING> {_PLAIN} | {_DOLLAR} | [eE]{_ESCAPED} )",
@@ -83,7 +82,6 @@ _POSTGRES = Lexer(
 )
 _DUCKDB = Lexer(
     _pattern(
-        _SPACE,
         _LINE,
         _BLOCK,
         rf"(?P<STRING> {_PLAIN} | {_DOLLAR} | [eE]{_ESCAPED} )",
@@ -97,13 +95,12 @@ _DUCKDB = Lexer(
 )
 _MYSQL = Lexer(
     _pattern(
-        _SPACE,
         # "--" begins a comment only before white space: 5--1 is 6
         r"(?P<line> --(?![^ \t\n\f\r])[^\n]*+ | \#[^\n]*+ )",
         _BLOCK,
         # \" inside "..." is refused: with ANSI_QUOTES the name would end there
         rf"(?P<STRING> [nN]?{_ESCAPED} | \"(?:[^\"\\]++|\\(?s:[^\"])|\"\")*+\" )",
-        r"(?P<QUOTED> `[^`]++` )",
+        r"(?P<FREE> `[^`]++` )",  # whatever is in it, in every mode of the server
         r"(?P<BLOB> [xX]'(?:[0-9a-fA-F]{2})*+' | [bB]'[01]*+' )",
         rf"(?P<NUMBER> (?: 0x[0-9a-fA-F]++ | 0b[01]++ | {_NUMBER} )(?![\w$'\"]) )",
         rf"(?P<WORD> (?![bBnNxX]'){_WORD}(?!`) )",
@@ -112,7 +109,6 @@ _MYSQL = Lexer(
     adjacent=True,
 )
 _OTHERS = (
-    _SPACE,
     r"(?P<line> --(?![^ \t\n\f\r])[^\n]*+ )",
     _BLOCK,
     rf"(?P<STRING> {_PLAIN} )",

@@ -21,7 +21,7 @@ Batch = list[Row]
 # A progress handler called every 1,000 virtual machine steps costs nothing
 # measurable and is asked about every 0.08 ms (Datasette, utils/__init__.py).
 PROGRESS_STEPS = 1_000
-_BATCH_BYTES = 128_000  # a batch is about this large, estimated from two of its rows
+BATCH_BYTES = 128_000  # a batch is about this large, estimated from two of its rows
 _BATCH_ROWS = 1_024  # and has at most so many rows
 FIRST_ROWS = 16  # of the first batch of a stream
 
@@ -105,7 +105,7 @@ def batches(
             raise deadline.error()
         yield batch
         widest = max(row_bytes(batch[0]), row_bytes(batch[-1]))
-        rows = max(1, min(2 * rows, _BATCH_ROWS, _BATCH_BYTES // widest))
+        rows = max(1, min(2 * rows, _BATCH_ROWS, BATCH_BYTES // widest))
 
 
 def collect(

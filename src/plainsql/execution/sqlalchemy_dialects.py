@@ -84,13 +84,10 @@ def missing_driver(scheme: str, module: str | None = None) -> MissingExtra:
     """The error that names the package to install for URLs of `scheme`."""
     base = scheme.partition("+")[0]
     package = _PACKAGES.get(scheme) or _PACKAGES.get(base) or module
-    error = MissingExtra(f"A database of the kind {scheme}", "sqlalchemy")
-    error.hint = (
-        f"pip install {package!r}"
-        if package
-        else f"SQLAlchemy knows no {scheme}: install the package of its dialect."
-    )
-    return error
+    hint = f"SQLAlchemy knows no {scheme}: install the package of its dialect."
+    if package:
+        hint = f"pip install {package!r}"
+    return MissingExtra(f"A database of the kind {scheme}", "sqlalchemy", hint=hint)
 
 
 def is_read_only(backend: str) -> bool:

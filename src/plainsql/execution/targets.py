@@ -73,7 +73,8 @@ class Target:
     `url` is the text as given and may hold a password: for drivers only.
     `path` is the file, or the folder of data files; `files` are these, sorted
     by name. Host, port, user, password, database and `options` (name, value)
-    are percent-decoded; "" and None where the URL has none.
+    are percent-decoded; "" and None where the URL has none. `cache_dir` is where
+    large data files are kept once they are converted; "" is the user's cache folder.
     """
 
     kind: Kind
@@ -87,6 +88,7 @@ class Target:
     password: str | None = field(default=None, repr=False)
     database: str = ""
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    cache_dir: str = ""
 
     @property
     def name(self) -> str:

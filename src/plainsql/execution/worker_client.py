@@ -13,18 +13,29 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plainsql.errors import ConnectError, ExecutionError, MissingExtra, QueryTimeout, ResourceLimit
 from plainsql.execution.base import Protection, RowStream, target_path
 from plainsql.execution.limits import Batch, Deadline, Limits, check_row_limit, check_text
 from plainsql.execution.targets import parse_target
+from plainsql.execution.worker_columns import rows_of_columns
 from plainsql.execution.worker_process import Ended, Late, WorkerProcess
-from plainsql.execution.worker_wire import Frame, Work, malformed, unpacked, unpacked_error
+from plainsql.execution.worker_wire import (
+    Frame,
+    Payload,
+    Work,
+    malformed,
+    unpacked,
+    unpacked_error,
+    unpacked_names,
+    unpacked_result,
+    unpacked_rows,
+)
 from plainsql.records import Rows
 
 if TYPE_CHECKING:
@@ -73,18 +84,22 @@ class WorkerEngine:
 
     def introspect(self) -> Schema:
         """Tables, columns and keys. Raises ConnectError, SchemaError."""
+        from plainsql.schema.model import Schema
+
         try:
-            schema: Schema = self._asked("introspect", self.limits.open_seconds)
+            schema = unpacked(self._asked("introspect", self.limits.open_seconds))
         except ExecutionError as error:  # late, too large, or the end of the process
             raise ConnectError(
                 f"The schema of {self.name} can't be read: {error.message}", hint=error.hint
             ) from error
+        if not isinstance(schema, Schema):
+            raise malformed()
         return schema
 
     def explain(self, sql: str) -> str:
         """The engine's plan, as indented lines. Raises what `run` raises."""
         check_text(sql, self.limits)
-        return str(self._asked("explain", 10.0, sql))
+        return str(unpacked(self._asked("explain", 10.0, sql)))
 
     def run(self, sql: str, *, limit: int = 1000, timeout: float = 10.0) -> Rows:
         """Run one query: at most `limit` rows, `timeout` seconds, `limits.result_bytes`.
@@ -95,7 +110,7 @@ class WorkerEngine:
         check_row_limit(limit)
         check_text(sql, self.limits)
         started = time.perf_counter()
-        columns, rows, truncated = self._asked("run", timeout, sql, limit)
+        columns, rows, truncated = unpacked_result(self._asked("run", timeout, sql, limit))
         return Rows(columns, rows, truncated, (time.perf_counter() - started) * 1000)
 
     @contextmanager
@@ -111,8 +126,9 @@ class WorkerEngine:
             end = time.monotonic() + seconds + self.limits.grace_seconds
             with self._pool.typed(process, deadline):
                 process.ask("stream", seconds, sql)
-                columns = unpacked(process.answer(Frame.HEAD, end))
-            yield RowStream(columns, self._batches(process, deadline, end), deadline)
+                columns = unpacked_names(process.answer(Frame.HEAD, end))
+            rows = self._batches(process, len(columns), deadline, end)
+            yield RowStream(columns, rows, deadline)
 
     def protections(self) -> tuple[Protection, ...]:
         """What the worker and its engine do. Raises ConnectError."""
@@ -129,15 +145,17 @@ class WorkerEngine:
         """End the processes. May be called twice."""
         self._finalizer()
 
-    def _asked(self, name: str, seconds: float, *arguments: object) -> Any:
-        """The worker's one answer to a request."""
+    def _asked(self, name: str, seconds: float, *arguments: object) -> Payload:
+        """The worker's one answer to a request, packed."""
         deadline = Deadline(seconds)
         with self._pool.worker(deadline) as (process, left), self._pool.typed(process, deadline):
             process.ask(name, left, *arguments)
             end = time.monotonic() + left + self.limits.grace_seconds
-            return unpacked(process.answer(Frame.VALUE, end))
+            return process.answer(Frame.VALUE, end)
 
-    def _batches(self, process: WorkerProcess, deadline: Deadline, end: float) -> Iterator[Batch]:
+    def _batches(
+        self, process: WorkerProcess, width: int, deadline: Deadline, end: float
+    ) -> Iterator[Batch]:
         while True:
             with self._pool.typed(process, deadline):
                 kind, payload = process.next_frame(end)
@@ -145,9 +163,16 @@ class WorkerEngine:
                     raise unpacked_error(payload)
             if kind == Frame.END:
                 return
-            if kind != Frame.BATCH:
+            rows = _ROWS_OF[kind](payload) if kind in _ROWS_OF else None
+            if not rows or len(rows[0]) != width:
                 raise malformed()
-            yield unpacked(payload)
+            yield rows
+
+
+_ROWS_OF: dict[int, Callable[[Payload], Batch]] = {
+    Frame.BATCH: unpacked_rows,
+    Frame.COLUMNS: rows_of_columns,
+}
 
 
 class _Pool:
@@ -162,6 +187,7 @@ class _Pool:
         self._changed = threading.Condition()
         self._closed = False
         self._opened_once = False
+        self._lost_one = False
         self._all: set[WorkerProcess] = set()
         self._idle: list[WorkerProcess] = [self._start()]
 
@@ -175,7 +201,10 @@ class _Pool:
             self._begin_anew()
         process = self._taken(deadline)
         try:
-            yield process, self._ready(process, deadline)
+            seconds = self._ready(process, deadline)
+            if self._lost_one:
+                self._keep_spare()
+            yield process, seconds
         except ResourceLimit:
             process.kill()  # a fresh one has its memory back
             raise
@@ -275,17 +304,19 @@ class _Pool:
                 self._idle.append(process)
             else:
                 self._all.discard(process)
-                if process.protections is not None and not self._closed:
-                    self._replace()
+                self._lost_one = self._lost_one or process.protections is not None
+                if process.protections is not None and not self._idle and not self._closed:
+                    self._idle.append(self._start())
             self._changed.notify()
 
-    def _replace(self) -> None:
-        """Start another process, and from the first loss on a spare. Under the lock.
+    def _keep_spare(self) -> None:
+        """Once a process was lost, have another ready while one is at work.
 
-        Who asks one query too heavy asks more of them, and waits for no start then.
+        Who asks one query too heavy asks more of them; the next waits for no start.
         """
-        while len(self._all) < _WITH_SPARE:
-            self._idle.append(self._start())
+        with self._changed:
+            if self._lost_one and len(self._all) < _WITH_SPARE and not self._closed:
+                self._idle.append(self._start())
 
     def _start(self) -> WorkerProcess:
         process = WorkerProcess(self._work)

@@ -30,8 +30,8 @@ from plainsql.execution.worker_wire import (
     Frame,
     frame,
     malformed,
-    unpacked,
     unpacked_error,
+    unpacked_ready,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class WorkerProcess:
     def wait_ready(self, seconds: float) -> None:
         """Wait until the database is open. Raises Late, Ended, PlainsqlError."""
         payload = self.answer(Frame.READY, time.monotonic() + seconds)
-        self.protections, self.notes = unpacked(payload)
+        self.protections, self.notes = unpacked_ready(payload)
 
     def ask(self, name: str, seconds: float, *arguments: object) -> None:
         """Send a request that may take `seconds`. Raises Ended."""

@@ -1,9 +1,13 @@
 """What a worker process and its parent say to each other, in frames over two pipes.
 
 A frame is one byte for its kind, four for the length of the rest, and the rest:
-a pickle. The parent reads pickles with a closed list of names (the child holds
-a file that may be hostile, https://docs.python.org/3/library/pickle.html), and
-an error comes as its class name, message and hint, looked up in a closed table.
+a pickle, or columns (`worker_columns`). The parent reads pickles with a closed list
+of names (the child holds a file that may be hostile,
+https://docs.python.org/3/library/pickle.html), looks whether what it read is what was
+asked for, and finds errors by class name, message and hint in a closed table.
+
+note: a hostile pickle can still ask for much memory; so can the child itself, which
+has the rights of its user. It makes nothing but cells, names and schemas.
 """
 
 from __future__ import annotations
@@ -11,16 +15,20 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import IntEnum
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plainsql import errors
 from plainsql.errors import ExecutionError, PlainsqlError
-from plainsql.execution.limits import Limits
+from plainsql.execution.limits import Limits, Row
 
 if TYPE_CHECKING:
+    from plainsql.execution.base import Protection
     from plainsql.execution.targets import Target
 
 Payload = bytes | bytearray | memoryview
@@ -41,6 +49,7 @@ class Frame(IntEnum):
     BATCH = 6  # rows of it
     END = 7  # its end
     ERROR = 8  # the end of any request: (class name, message, hint)
+    COLUMNS = 9  # rows of a stream by their columns, see `worker_columns`
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ _NAMES = {
     "plainsql.execution.base": frozenset({"Protection"}),
 }
 _PLAIN = (str, int, float, bytes, bool, type(None))
+_CELLS = frozenset((*_PLAIN, Decimal))
 
 
 def frame(kind: Frame, payload: bytes) -> bytes:
@@ -118,6 +128,59 @@ def unpacked(payload: Payload) -> Any:
         return _Unpickler(io.BytesIO(payload)).load()
     except Exception as error:  # a broken pickle can raise nearly anything
         raise malformed() from error
+
+
+def unpacked_ready(payload: Payload) -> tuple[tuple[Protection, ...], tuple[str, ...]]:
+    """What a worker says of itself, and of its database; else ExecutionError."""
+    from plainsql.execution.base import Protection
+
+    found = unpacked(payload)
+    if type(found) is not tuple or list(map(type, found)) != [tuple, tuple]:
+        raise malformed()
+    if not set(map(type, found[0])) <= {Protection}:
+        raise malformed()
+    return found[0], _names(found[1])
+
+
+def unpacked_names(payload: Payload) -> tuple[str, ...]:
+    """The names of a result's columns. Raises ExecutionError for anything else."""
+    return _names(unpacked(payload))
+
+
+def unpacked_rows(payload: Payload) -> list[Row]:
+    """Rows of a stream. Raises ExecutionError for anything else."""
+    rows = unpacked(payload)
+    if type(rows) is not list:
+        raise malformed()
+    _check_rows(rows)
+    return rows
+
+
+def unpacked_result(payload: Payload) -> tuple[tuple[str, ...], tuple[Row, ...], bool]:
+    """The columns and rows of a whole result, and whether it was cut; else ExecutionError."""
+    found = unpacked(payload)
+    if type(found) is not tuple or list(map(type, found[1:])) != [tuple, bool]:
+        raise malformed()
+    names = _names(found[0])
+    _check_rows(found[1], len(names))
+    return names, found[1], found[2]
+
+
+def _names(found: object) -> tuple[str, ...]:
+    if type(found) is not tuple or not set(map(type, found)) <= {str}:
+        raise malformed()
+    return found
+
+
+def _check_rows(rows: Sequence[Any], width: int | None = None) -> None:
+    """Raise ExecutionError unless these are tuples of cells, of one length."""
+    if not set(map(type, rows)) <= {tuple}:
+        raise malformed()
+    widths = set(map(len, rows))
+    if len(widths) > 1 or (width is not None and not widths <= {width}):
+        raise malformed()
+    if not set(map(type, chain.from_iterable(rows))) <= _CELLS:
+        raise malformed()
 
 
 def malformed() -> ExecutionError:

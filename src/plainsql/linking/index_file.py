@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -12,17 +11,6 @@ from pathlib import Path
 
 Fill = Callable[[sqlite3.Connection, bool], None]
 """Fills an empty database; True: one in memory, which should stay small."""
-
-
-def default_cache_dir() -> Path:
-    """`plainsql` in the platform's folder for caches."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "plainsql"
 
 
 def meta_of(connection: sqlite3.Connection) -> dict[str, str]:

@@ -21,6 +21,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from plainsql.cache_folder import default_cache_dir
 from plainsql.linking.equivalents import NO, YES
 from plainsql.linking.index_build import (
     Limits,
@@ -38,7 +39,6 @@ from plainsql.linking.index_columns import (
 )
 from plainsql.linking.index_file import (
     Fill,
-    default_cache_dir,
     found,
     in_memory,
     meta_of,
@@ -50,7 +50,7 @@ from plainsql.records import NameMatch, Question, Value, ValueCandidate
 from plainsql.schema.model import Schema
 from plainsql.schema.sqlite_file import open_read_only
 
-__all__ = ["ValueIndex", "default_cache_dir", "fingerprint"]
+__all__ = ["ValueIndex", "fingerprint"]
 
 _FORMAT = 4  # raise it when the layout or the keys of the index file change
 _FEW = 10  # texts of a column that has words for yes and no among them

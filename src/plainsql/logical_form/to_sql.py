@@ -53,18 +53,20 @@ def to_sql(query: Query, schema: Schema, graph: JoinGraph, dialect: str | None =
 
 
 def _generate(tree: exp.Expr, dialect: str) -> str:
-    return str(_generator(dialect)(dialect=dialect).generate(tree, copy=False))
+    generator: Any = Dialect.get_or_raise(dialect).generator()
+    # note: a private name; sqlglot's compiled build forbids to subclass a generator instead
+    generator._dispatch = _readable(type(generator))
+    return str(generator.generate(tree, copy=False))
 
 
 @cache
-def _generator(dialect: str) -> Any:
-    """The dialect's generator, writing `!=`: more readers (and tools) know it than `<>`."""
-    base = Dialect.get_or_raise(dialect).generator_class
+def _readable(generator: Any) -> dict[Any, Any]:
+    """How the generator writes each node, with `!=`: more readers (and tools) know it than `<>`."""
     readable: dict[Any, Any] = {
         exp.NEQ: lambda self, node: self.binary(node, "!="),
         exp.Not: _negation,
     }
-    return type("Readable", (base,), {"TRANSFORMS": {**base.TRANSFORMS, **readable}})
+    return {**generator()._dispatch, **readable}
 
 
 def _negation(generator: Any, node: exp.Not) -> str:

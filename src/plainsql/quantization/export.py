@@ -89,7 +89,6 @@ def _gguf(plain: Plain, place: Path, form: str) -> None:
     from plainsql.quantization.gguf_writer import write_gguf
 
     loaded = load(plain.folder, LoadOptions(device="cpu"))
-    write_gguf(loaded.model, loaded.tokenizer, place, form.removeprefix("gguf-"), plain.name)
-    replace(
-        plain.info, kind="full", base=plain.source, method=form, prompt=prompt_of(loaded)
-    ).write(place)
+    form_of_file, prompt = form.removeprefix("gguf-"), prompt_of(loaded)
+    write_gguf(loaded.model, loaded.tokenizer, place, form_of_file, plain.name, prompt)
+    replace(plain.info, kind="full", base=plain.source, method=form, prompt=prompt).write(place)

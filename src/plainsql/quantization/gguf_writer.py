@@ -8,9 +8,10 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from gguf import LlamaFileType, RopeScalingType
 
 from plainsql.errors import ModelError
 from plainsql.quantization.gguf_tokenizer import add_tokenizer
-from plainsql.translators.language_model.gguf_file import HEAD, SUFFIX, Array, TensorMap
+from plainsql.translators.language_model.gguf_file import HEAD, PROMPT_KEY, SUFFIX, Array, TensorMap
+from plainsql.translators.language_model.model_info import PromptFormat
 
 FORMATS = {
     "f32": (Type.F32, LlamaFileType.ALL_F32),
@@ -41,11 +43,19 @@ class Tensor:
     parameter: Any  # torch.Tensor
 
 
-def write_gguf(model: Any, tokenizer: Any, folder: Path, form: str, name: str = "") -> Path:
+def write_gguf(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    form: str,
+    name: str = "",
+    prompt: PromptFormat | None = None,
+) -> Path:
     """Write `model` to `folder`/NAME-FORM.gguf; return the path.
 
-    `form` is a key of `FORMATS`. One tensor at a time is in memory beside the model. Beside
-    the file go config.json and the tokenizer's own files, which `loading.load` reads.
+    `form` is a key of `FORMATS`, `prompt` how the model is asked, so that the file tells it
+    wherever it goes. One tensor at a time is in memory beside the model. Beside the file go
+    config.json and the tokenizer's own files, which `loading.load` reads.
     Raises `ModelError` for an architecture or a tokenizer that llama.cpp doesn't know.
     """
     config = model.config
@@ -60,6 +70,8 @@ def write_gguf(model: Any, tokenizer: Any, folder: Path, form: str, name: str = 
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     if name:
         writer.add_name(name)
+    if prompt:
+        writer.add_string(PROMPT_KEY, json.dumps(asdict(prompt)))
     add_tokenizer(writer, tokenizer, rows=config.vocab_size)
     _write(writer, list(tensors_of(model, tensor_map, wanted)), _factors(config), tensor_map)
     config.save_pretrained(folder)

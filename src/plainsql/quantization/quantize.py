@@ -166,7 +166,7 @@ def _gguf(plain: Plain, place: Path, method: Method, device: str) -> None:
 
     loaded = load(plain.folder, LoadOptions(device="cpu"))
     form = method.name.removeprefix("gguf-")
-    write_gguf(loaded.model, loaded.tokenizer, place, form, plain.name)
+    write_gguf(loaded.model, loaded.tokenizer, place, form, plain.name, prompt_of(loaded))
 
 
 _WRITERS: dict[str, Callable[[Plain, Path, Method, str], None]] = {

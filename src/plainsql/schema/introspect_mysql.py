@@ -97,19 +97,7 @@ def mysql_schema(
     be read, and what `rows` raises.
     """
     place = _place(rows, others)
-    checks = _json_columns(_of(try_rows, _JSON_CHECKS, place) or [])
-    columns = _columns(_of(rows, _COLUMNS, place) or [], checks)
-    tables = [
-        RawTable(
-            name=table,
-            columns=columns.get((database, table), ()),
-            namespace=place.namespace(database),
-            is_view=kind == "VIEW",
-            comment="" if kind == "VIEW" else comment or "",
-            row_count=None if kind == "VIEW" or count is None else int(count),
-        )
-        for database, table, kind, count, comment in _of(rows, _TABLES, place) or []
-    ]
+    tables = _tables(rows, try_rows, place)
     keys = list(_keys(_of(rows, _KEYS, place) or [], place))
     sampled = map(_checked_flags, with_samples(tables, lambda t: _sample(try_rows, t)))
     return build_schema(
@@ -121,6 +109,23 @@ def mysql_schema(
         infer_keys=infer_keys,
         contained=_containment(try_rows, tables).share,
     )
+
+
+def _tables(rows: Rows, try_rows: TryRows, place: _Database) -> list[RawTable]:
+    """The tables and views that may be read, with their columns, without samples."""
+    checks = _json_columns(_of(try_rows, _JSON_CHECKS, place) or [])
+    columns = _columns(_of(rows, _COLUMNS, place) or [], checks)
+    return [
+        RawTable(
+            name=table,
+            columns=columns.get((database, table), ()),
+            namespace=place.namespace(database),
+            is_view=kind == "VIEW",
+            comment="" if kind == "VIEW" else comment or "",
+            row_count=None if kind == "VIEW" or count is None else int(count),
+        )
+        for database, table, kind, count, comment in _of(rows, _TABLES, place) or []
+    ]
 
 
 def quoted(name: str) -> str:

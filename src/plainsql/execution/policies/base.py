@@ -27,6 +27,7 @@ MAX_DEPTH = 32  # brackets and CASE ... END together; NOT NOT NOT ...; ARRAY<ARR
 MAX_KEYWORD_COUNT = 200  # CASE and NOT, each nests the parser once
 MAX_WORD_RUN = 200  # words with nothing between them: DATE DATE DATE ...
 MAX_SOURCES = 100  # JOINs, set operations, SELECTs: each nests or is tried twice
+MAX_COMMENTS = 200  # sqlglot keeps each with a token, some of them more than once
 MAX_SUBSCRIPTS = 32  # a[1][2][3]...
 MAX_WORK = 8_000  # tokens, each as often as the parser may read it; see guard_work
 MAX_NUMBER = 100  # characters of one number
@@ -66,7 +67,7 @@ def fold(name: str) -> str:
     note: str.lower() would make U+212A (Kelvin sign) equal to "k", and a table
     expression of that name would then hide a read of the real table `k`.
     """
-    return name.translate(_ASCII_LOWER)
+    return name.lower() if name.isascii() else name.translate(_ASCII_LOWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class Policy:
     needs_list: bool = False  # no table may be read without a list of tables
     bare_tables: frozenset[str] = frozenset()  # unqualified names that hold nothing: dual
     explain_options: bool = False  # EXPLAIN (FORMAT JSON) ...
+    fetch_in_brackets: bool = False  # FETCH FIRST (5) ROWS ONLY
     catalogue: frozenset[str] = frozenset()  # readable when the policy opens the catalogue
     catalogue_functions: frozenset[str] = frozenset()
     refused_types: frozenset[str] = frozenset()

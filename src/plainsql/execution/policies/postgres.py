@@ -115,6 +115,7 @@ POSTGRES = Policy(
     ),
     function_homes=frozenset({"pg_catalog"}),
     explain_options=True,
+    fetch_in_brackets=True,
     format_functions=frozenset({"format"}),
     catalogue=_CATALOGUE | {f"pg_catalog.{n}" for n in _CATALOGUE if n.startswith("pg_")},
     catalogue_functions=words("format_type obj_description col_description"),

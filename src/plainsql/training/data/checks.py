@@ -13,6 +13,7 @@ from plainsql.errors import ConnectError, DeniedError, ExecutionError, QueryTime
 from plainsql.evaluation.execution_accuracy import comparable_text
 from plainsql.evaluation.predictions import UNANSWERED, one_line
 from plainsql.execution.base import Engine, run_guarded
+from plainsql.logical_form.table_names import table_names
 from plainsql.training.data.rejections import Reason, Rejected
 
 _BEGINNING = re.compile(r"[\s(]*(select|with|values)\b", re.IGNORECASE)
@@ -60,14 +61,8 @@ def parse(sql: str, dialect: str = "sqlite") -> Tree:
 
 def used_names(tree: Tree) -> Used:
     """The tables and columns that a query names."""
-    own = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
-    tables = {
-        table.name.lower()
-        for table in tree.find_all(exp.Table)
-        if isinstance(table.this, exp.Identifier)
-    }
     columns = {column.name.lower() for column in tree.find_all(exp.Column)}
-    return Used(frozenset(tables - own), frozenset(columns))
+    return Used(table_names(tree), frozenset(columns))
 
 
 def execute(engine: Engine, sql: str, timeout: float) -> None:

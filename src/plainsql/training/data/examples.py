@@ -18,10 +18,10 @@ from plainsql.training.data.formats import Row
 from plainsql.training.data.narrowing import Linker, gold_first, pruned
 from plainsql.training.data.rejections import Reason, Rejected
 from plainsql.training.data.schemas import Known, Schemas
+from plainsql.translators.language_model.estimating import EstimatingTokenizer
 from plainsql.translators.language_model.model_info import PromptFormat
 from plainsql.translators.language_model.prompts import (
     STYLES,
-    EstimatingTokenizer,
     build_prompt,
     instruction,
 )

@@ -10,8 +10,9 @@ from typing import Any
 from plainsql.errors import MissingExtra, ModelError
 from plainsql.training.data.prepared import PreparedData, read_examples, row_prompt
 from plainsql.training.data.report import Side, SideCounter
+from plainsql.translators.language_model.estimating import EstimatingTokenizer
 from plainsql.translators.language_model.libraries import quiet
-from plainsql.translators.language_model.prompts import EstimatingTokenizer, Prompt
+from plainsql.translators.language_model.prompts import Prompt
 from plainsql.translators.language_model.tokenizer_facts import facts_of
 from plainsql.translators.language_model.tokenizer_repair import load_tokenizer, repaired
 

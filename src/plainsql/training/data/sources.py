@@ -11,8 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from plainsql.entries import SUFFIXES, Entry, entries
 from plainsql.errors import DataError, MissingExtra, UsageError
-from plainsql.evaluation.entries import SUFFIXES, Entry, entries
 from plainsql.training.data.formats import AUTO, LOOKED_AT, Format, Row, format_of, read_row
 from plainsql.training.data.wikisql import Headers, read_headers
 from plainsql.translators.language_model.libraries import quiet

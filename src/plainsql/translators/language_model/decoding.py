@@ -6,11 +6,13 @@ N new tokens, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from plainsql.budget import current
 from plainsql.errors import ModelError, UsageError
 from plainsql.translators.language_model.prompts import prompt_ids
 
@@ -184,7 +186,14 @@ def _config(loaded: Loaded, settings: GenerationSettings, longest: int) -> Any:
         use_cache=True,  # training with gradient checkpoints turns it off in the model
         return_dict_in_generate=True,
         output_scores=settings.strategy == "beam",
+        max_time=_seconds(),
     )
+
+
+def _seconds() -> float | None:
+    """How long the model may write: until the question's deadline, at the next token."""
+    left = current().left()
+    return left if math.isfinite(left) else None
 
 
 def _searched(settings: GenerationSettings) -> dict[str, Any]:

@@ -28,7 +28,13 @@ MAX_LENGTH = 20_000  # characters looked at
 _MAX_STARTS = 50  # words looked at that may begin a statement, in each part
 _MAX_PARTS = 10  # fences and the like
 
-_THOUGHT_TAG = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.I)
+# Of DeepSeek, Qwen and others; of Magistral; of Kimi; the channels of gpt-oss, where what is
+# said aloud is the final one (https://cookbook.openai.com/articles/openai-harmony).
+_THOUGHT_TAG = re.compile(
+    r"(?P<end><\|channel\|>final\b[^<\n]*<\|message\|>)|<\|channel\|>analysis\b[^<\n]*<\|message\|>"
+    r"|(?:<|\[|◁)(?P<ends>/?)(?:think|thinking|thought|reasoning)(?:>|\]|▷)",
+    re.I,
+)
 _FENCE = re.compile(
     r"(?:```|~~~)(?:sqlite3?|postgres(?:ql)?|(?:my|ts?|pl)?-?sql)?\b(.*?)(?:```|~~~|\Z)",
     re.S | re.I,
@@ -103,6 +109,47 @@ def extract_sql(text: str) -> str:
     return ""
 
 
+def whole_sql(text: str, *, finished: bool) -> str:
+    """`extract_sql`, but "" where a text that was not finished may have broken off in it.
+
+    Half a statement may run all the same and give wrong rows: "… WHERE a = 1" without
+    the "AND b = 2" that was to follow. It is whole where something closes it (a semicolon,
+    a fence, a tag, an empty line) or other words follow, of which the first is whole too.
+    """
+    sql = extract_sql(text)
+    if finished or not sql:
+        return sql
+    return sql if _ends_well(sql) and _FOLLOWED.match(_behind(text, sql)) else ""
+
+
+_FOLLOWED = re.compile(
+    r"[\s)*\"'`\]]*?(?:;|```|~~~|</\w+>|<\||\"|\n[ \t\r]*\n)"
+    r"|\W*(?!(?:union|intersect|except|minus)\b)\w+\W+\w",
+    re.IGNORECASE,
+)
+
+
+def _ends_well(sql: str) -> bool:
+    """Whether neither a string, a parenthesis nor a clause of the statement is open."""
+    tokens, _ = tokens_of(sql, 0)
+    last = tokens[-1].text if tokens else ""
+    closed = last[:1] not in "'\"`" or (len(last) > 1 and last[-1] == last[0] and last[-2] != "\\")
+    return bool(last) and closed and _complete(tokens[-1]) and not sum(map(_depth, tokens))
+
+
+def _behind(text: str, sql: str) -> str:
+    """What follows the last place where `text` has the letters and digits of `sql`."""
+    places = [at for at, character in enumerate(text) if character.isalnum()]
+    letters = "".join(text[at] for at in places)
+    wanted = "".join(character for character in sql if character.isalnum())
+    found = letters.rfind(wanted)
+    if found < 0:
+        return ""
+    end = places[found + len(wanted) - 1] + 1
+    tail = sql[len(sql.rstrip("'\"`)*]")) :]  # signs of its own
+    return text[end + len(tail) :] if text.startswith(tail, end) else text[end:]
+
+
 def _extracted(text: str) -> str:
     start = _START.match(text, len(text) - len(text.lstrip(" \t\r\n(")))
     if start is not None and (read := _read(text, start)) is not None:
@@ -118,7 +165,7 @@ def _without_thoughts(text: str) -> str:
     aloud: list[str] = []
     at: int | None = 0  # where what is said goes on; None in a thought
     for tag in _THOUGHT_TAG.finditer(text):
-        if tag[1]:
+        if tag["end"] or tag["ends"]:
             aloud = [] if at is not None else aloud
             at = tag.end()
         elif at is not None:

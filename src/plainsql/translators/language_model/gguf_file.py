@@ -25,6 +25,7 @@ from plainsql.errors import MissingExtra, ModelError, UsageError
 _AGAIN = "Quantize the model again."
 Array = NDArray[Any]
 SUFFIX = ".gguf"
+PROMPT_KEY = "plainsql.prompt"  # in the header: the prompt of the model, as JSON
 HEAD = "lm_head.weight"  # not in the file where it is the embedding
 
 

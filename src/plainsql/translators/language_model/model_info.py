@@ -30,6 +30,14 @@ class PromptFormat:
     max_output_tokens: int = 128
     dialect: str = "sqlite"
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """The format in JSON's form, as `asdict` gives it. Raises `ValueError`, `TypeError`."""
+        known = {item.name for item in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"unknown prompt settings {sorted(unknown)}")
+        return cls(**values)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
@@ -57,16 +65,9 @@ class ModelInfo:
             found = values.pop("format_version")
             if found != FORMAT_VERSION:
                 raise ValueError(f"format version {found}, expected {FORMAT_VERSION}")
-            return cls(**{**values, "prompt": _prompt(values.get("prompt", {}))})
+            return cls(**{**values, "prompt": PromptFormat.of(values.get("prompt", {}))})
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(
                 f"{folder / FILE} can't be used: {error}",
                 hint="Train or quantize the model again; the file is written beside the weights.",
             ) from error
-
-
-def _prompt(values: dict[str, Any]) -> PromptFormat:
-    known = {item.name for item in fields(PromptFormat)}
-    if unknown := set(values) - known:
-        raise ValueError(f"unknown prompt settings {sorted(unknown)}")
-    return PromptFormat(**values)

@@ -6,10 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
+from plainsql.translators.language_model.asking import Asked, prompt_for
 from plainsql.translators.language_model.chat_template import Message
+from plainsql.translators.language_model.estimating import EstimatingTokenizer
+from plainsql.translators.language_model.examples import Examples
 from plainsql.translators.language_model.model_info import PromptFormat
-from plainsql.translators.language_model.prompts import EstimatingTokenizer, Prompt, build_prompt
-from plainsql.translators.language_model.schema_text import Block
+from plainsql.translators.language_model.prompts import Prompt
 
 # Marks by which the chat templates of common model families open and close a turn. Which
 # of them this server's tokenizer obeys can't be known, so all are broken up in data.
@@ -18,19 +20,24 @@ TURN_MARKS = (
     "<|begin_of_text|>", "<|end_of_text|>", "<|endoftext|>", "<|system|>", "<|user|>",
     "<|assistant|>", "<|end|>", "<start_of_turn>", "<end_of_turn>", "[INST]", "[/INST]",
     "<<SYS>>", "<</SYS>>", "<s>", "</s>", "<|channel|>", "<|message|>", "<|start|>",
+    "<|eom_id|>", "<|eot|>", "<|header_start|>", "<|header_end|>", "<|python_tag|>",
+    "<|start_of_role|>", "<|end_of_role|>", "<|START_OF_TURN_TOKEN|>", "<|END_OF_TURN_TOKEN|>",
+    "<|USER_TOKEN|>", "<|CHATBOT_TOKEN|>", "<|SYSTEM_TOKEN|>", "<｜User｜>", "<｜Assistant｜>",
+    "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]",
+    "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "<bos>", "<eos>", "<think>", "</think>",
 )  # fmt: skip
 _AROUND = 16  # tokens that a template puts around two turns, about
 
 
 def server_messages(
-    form: PromptFormat, question: str, blocks: Sequence[Block], db: str = "", evidence: str = ""
+    form: PromptFormat, asked: Asked, examples: Examples | None = None, *, hits: bool = False
 ) -> tuple[Prompt, list[Message]]:
     """The chat prompt and its messages, within about `form.max_input_tokens`.
 
     Lengths are estimated (see `EstimatingTokenizer`). Raises `UsageError` for a style
-    that does not make messages.
+    that does not make messages, and as `prompt_for` does.
     """
-    prompt = build_prompt(form, question, blocks, _MESSAGES, db=db, evidence=evidence)
+    prompt = prompt_for(asked, form, _MESSAGES, examples=examples, hits=hits)
     return prompt, cast(list[Message], json.loads(prompt.text))
 
 

@@ -5,23 +5,40 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict, replace
 
-from plainsql.errors import ModelError, QuestionError
-from plainsql.records import Candidate, Links, Origin
-from plainsql.schema.model import Column, Schema, Table
+from plainsql.budget import current
+from plainsql.errors import ModelError
+from plainsql.records import SENT, Attempt, Candidate, Links, Origin
+from plainsql.schema.model import Schema
+from plainsql.translators.base import ModelOptions
+from plainsql.translators.language_model.answer_cache import (
+    AnswerCache,
+    Found,
+    answer_key,
+    schema_hash,
+)
+from plainsql.translators.language_model.asking import Asked, best_of, too_long
 from plainsql.translators.language_model.chat_template import Message
-from plainsql.translators.language_model.extract import extract_sql
+from plainsql.translators.language_model.disclosure import (
+    FORMS,
+    PRIVACY,
+    disclosed,
+    narrowed,
+    told,
+)
+from plainsql.translators.language_model.examples import Examples
+from plainsql.translators.language_model.extract import whole_sql
 from plainsql.translators.language_model.model_info import PromptFormat
 from plainsql.translators.language_model.prompts import Prompt
-from plainsql.translators.language_model.schema_text import schema_blocks
+from plainsql.translators.language_model.repair import without_cells
 from plainsql.translators.language_model.server import (
     ContextTooSmall,
     Reply,
     Request,
     Server,
     Timing,
+    Usage,
     parse_address,
 )
 from plainsql.translators.language_model.server_prompt import server_messages
@@ -29,37 +46,46 @@ from plainsql.translators.language_model.server_prompt import server_messages
 PROMPT = PromptFormat(style="chat", max_input_tokens=6000, max_output_tokens=512)
 SAMPLES, TEMPERATURE, TOP_P = 4, 0.7, 0.95
 _LEAST_TOKENS = 256  # of a prompt; below, no schema is worth showing
-PRIVACY = ("names-only", "schema", "samples")
 
 
 class ServerTranslator:
     """Proposes what a model behind an OpenAI-compatible server writes.
 
-    `privacy` says what of the database a prompt may hold: "names-only" (tables,
+    `options.privacy` says what of the database a prompt may hold: "names-only" (tables,
     columns, keys), "schema" (types and comments too; the default), or "samples" (a few
-    values of each column as well). The question is always sent.
+    values of each column as well, and those that the question names). The question is
+    always sent, and examples are where there is a file of them. What was answered before
+    is taken from the cache (`options.cache`), and nothing is sent.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        privacy: str = "schema",
+        options: ModelOptions | None = None,
         samples: int = SAMPLES,
         form: PromptFormat = PROMPT,
         timing: Timing | None = None,
     ) -> None:
-        if privacy not in PRIVACY:
-            raise ValueError(f"privacy must be one of {PRIVACY}, not {privacy!r}")
+        options = options or ModelOptions()
+        if options.privacy not in PRIVACY:
+            raise ValueError(f"privacy must be one of {PRIVACY}, not {options.privacy!r}")
         self.server = Server(parse_address(name), timing)
-        self._privacy = privacy
+        self._privacy = options.privacy
         self._samples = samples
-        self._form = form
+        self._form = replace(form, schema_form=FORMS[options.privacy])
+        self._examples = Examples(options.examples) if options.examples else None
+        self._cache = AnswerCache(options.cache_dir, enabled=options.cache)
 
     @property
     def name(self) -> str:
         """`openai:MODEL@URL`."""
         return str(self.server.address)
+
+    @property
+    def usage(self) -> Usage:
+        """Requests and tokens so far."""
+        return self.server.usage
 
     def describe(self) -> str:
         """The model, and whether its server has it. Raises `ModelError`."""
@@ -77,72 +103,94 @@ class ServerTranslator:
         """At most `n` different queries, the likeliest first; none where no text holds SQL.
 
         A schema too long for the model is narrowed and asked about again. Raises
-        `QuestionError`, `ModelError` (`ContextTooSmall`), and `MissingExtra`.
+        `QuestionError`, `ModelError` (`ContextTooSmall`, `OutOfBudget`), `UsageError` for a
+        broken file of examples, and `MissingExtra`.
         """
-        form = replace(self._form, dialect=schema.dialect)
+        return self._asked(self._shown(question, schema, links), n)
+
+    def repair(
+        self, question: str, schema: Schema, links: Links, attempts: Sequence[Attempt], n: int
+    ) -> list[Candidate]:
+        """At most `n` queries in place of those that did not do. Raises as `propose` does.
+
+        Only with the privacy "samples" is the server told of cells in messages.
+        """
+        asked = self._shown(question, schema, links)
+        if self._privacy != "samples":
+            attempts = without_cells(attempts, self.name, question, asked.schema)
+        return self._asked(replace(asked, attempts=tuple(attempts)), n) if attempts else []
+
+    def _shown(self, question: str, schema: Schema, links: Links) -> Asked:
+        """The question with as much of the schema as may leave the machine."""
+        part, links = narrowed(schema, links)
+        return Asked(question, disclosed(part, self._privacy), links)
+
+    def _asked(self, asked: Asked, n: int) -> list[Candidate]:
+        form = replace(self._form, dialect=asked.schema.dialect)
+        prompt, messages = self._messages(form, asked)
+        key = self._key(asked, prompt, messages, n)
+        kept = self._cache.get(key)
+        if kept is not None:
+            return self._candidates(kept, (_FROM_CACHE,))
         while True:
-            prompt, messages = self._messages(form, question, schema, links)
             try:
-                replies = self._replies(messages, n)
+                found, whole = self._found(prompt, messages, n)
+                break
             except ContextTooSmall as error:
                 form = _narrower(form, prompt, error)
-                continue
-            return _candidates(replies, self.name, self._sent(prompt))[:n]
+                prompt, messages = self._messages(form, asked)
+        if whole:
+            self._cache.put(key, found[:n])
+        return self._candidates(found[:n], self._sent(prompt, asked))
 
-    def _sent(self, prompt: Prompt) -> Origin:
+    def _key(self, asked: Asked, prompt: Prompt, messages: Sequence[Message], n: int) -> str:
+        drawn = (min(n - 1, self._samples), TEMPERATURE, TOP_P)
+        form = asdict(self._form)
+        shown = schema_hash(asked.schema, prompt.tables)
+        return answer_key(shown, self.name, list(messages), drawn, form, n)
+
+    def _candidates(self, found: Found, origins: tuple[Origin, ...]) -> list[Candidate]:
+        return [Candidate(sql, score, self.name, origins) for sql, score in found]
+
+    def _sent(self, prompt: Prompt, asked: Asked) -> tuple[Origin, ...]:
         """What left the machine with the question."""
-        shown = ", ".join(prompt.tables) or "none"
-        note = f"{_SHOWN[self._privacy]} were sent to {self.server.address.host} with the question"
-        return Origin(f"tables {shown}", SENT, note=note)
+        return tuple(told(prompt, asked, self._privacy, self.server.address.host))
 
-    def _messages(
-        self, form: PromptFormat, question: str, schema: Schema, links: Links
-    ) -> tuple[Prompt, list[Message]]:
-        shown = disclosed(schema, self._privacy)
-        blocks = schema_blocks(shown, links, _FORMS[self._privacy])
-        prompt, messages = server_messages(form, question, blocks, db=schema.name)
+    def _messages(self, form: PromptFormat, asked: Asked) -> tuple[Prompt, list[Message]]:
+        hits = self._privacy == "samples"
+        prompt, messages = server_messages(form, asked, self._examples, hits=hits)
         if prompt.too_long:
-            raise QuestionError(
-                "The question is too long for this model: it leaves no room for the schema.",
-                hint=f"About {form.max_input_tokens} tokens fit; ask shorter.",
-            )
+            raise too_long(form)
         return prompt, messages
 
-    def _replies(self, messages: Sequence[Message], n: int) -> list[Reply]:
-        limit = self._form.max_output_tokens
-        replies = self.server.ask(Request(messages, max_tokens=limit))
+    def _found(self, prompt: Prompt, messages: Sequence[Message], n: int) -> tuple[Found, bool]:
+        """The queries in the answers, and whether all answers that were wanted came.
+
+        Once there is one answer, that the drawn ones fail, or that time or tokens run out,
+        costs only them.
+        """
+        first = Request(messages, max_tokens=self._most_tokens(prompt))
+        replies = self.server.ask(first)
         drawn = min(n - 1, self._samples)
-        if drawn > 0:
+        if drawn <= 0:
+            return _scored(replies), True
+        try:
+            limit = self._most_tokens(prompt)
             replies += self.server.ask(Request(messages, drawn, TEMPERATURE, TOP_P, limit, seed=1))
-        return replies
+        except ModelError:
+            if not any(_sql_of(reply) for reply in replies):
+                raise
+            return _scored(replies), False
+        return _scored(replies), True
+
+    def _most_tokens(self, prompt: Prompt) -> int:
+        """Tokens that an answer may have. Raises `OutOfBudget`."""
+        return int(min(self._form.max_output_tokens, current().room(prompt.tokens)))
 
 
-SENT = "sent"  # the role of an origin that tells what left the machine
-_SHOWN = {
-    "names-only": "their names, columns and keys",
-    "schema": "their names, columns, types, keys and comments",
-    "samples": "their names, columns, types, keys, comments and sample values",
-}
-_FORMS = {"names-only": "names", "schema": "ddl", "samples": "samples"}
-
-
-def disclosed(schema: Schema, privacy: str) -> Schema:
-    """The schema without what may not leave the machine."""
-    if privacy == "samples":
-        return schema
-    return replace(schema, tables=tuple(_bare(table, privacy) for table in schema.tables))
-
-
-def _bare(table: Table, privacy: str) -> Table:
-    columns = tuple(_bare_column(column, privacy) for column in table.columns)
-    changes: dict[str, Any] = {"comment": ""} if privacy == "names-only" else {}
-    return replace(table, columns=columns, **changes)
-
-
-def _bare_column(column: Column, privacy: str) -> Column:
-    if privacy == "names-only":
-        return replace(column, samples=(), comment="", declared_type="")
-    return replace(column, samples=())
+_FROM_CACHE = Origin(
+    "nothing", SENT, note="the answer was kept from an earlier time; --no-cache asks again"
+)
 
 
 def _narrower(form: PromptFormat, prompt: Prompt, error: ContextTooSmall) -> PromptFormat:
@@ -158,19 +206,18 @@ def _narrower(form: PromptFormat, prompt: Prompt, error: ContextTooSmall) -> Pro
     return replace(form, max_input_tokens=room)
 
 
-def _candidates(replies: Sequence[Reply], name: str, sent: Origin) -> list[Candidate]:
+def _scored(replies: Sequence[Reply]) -> Found:
     """The different queries, each scored by how probable the model finds it.
 
     Where the server gives no log-probabilities, by the share of the answers that
     agree: what self-consistency counts (Wang et al. 2022, arXiv 2203.11171). The
     greedy answer, the first, wins a tie.
     """
-    pairs = [(extract_sql(reply.text), reply.score) for reply in replies]
-    written = [(sql, score) for sql, score in pairs if sql]
+    written = [(sql, reply.score) for reply in replies if (sql := _sql_of(reply))]
     counts = Counter(sql for sql, _ in written)
-    scores: dict[str, float] = {}
-    for sql, score in written:
-        share = math.log(counts[sql] / len(written))
-        scores[sql] = max(scores.get(sql, -math.inf), share if score is None else score)
-    found = [Candidate(sql, score, name, (sent,)) for sql, score in scores.items()]
-    return sorted(found, key=lambda candidate: -candidate.score)
+    shares = {sql: math.log(count / len(written)) for sql, count in counts.items()}
+    return best_of((sql, shares[sql] if score is None else score) for sql, score in written)
+
+
+def _sql_of(reply: Reply) -> str:
+    return whole_sql(reply.text, finished=reply.finished)
