@@ -8,6 +8,7 @@ far as the engine can: docs/dialects.md states each difference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -54,13 +55,14 @@ def to_sql(query: Query, schema: Schema, graph: JoinGraph, dialect: str | None =
 
 def _generate(tree: exp.Expr, dialect: str) -> str:
     generator: Any = Dialect.get_or_raise(dialect).generator()
+    kind: Any = type(generator)
     # note: a private name; sqlglot's compiled build forbids to subclass a generator instead
-    generator._dispatch = _readable(type(generator))
+    generator._dispatch = _readable(kind)
     return str(generator.generate(tree, copy=False))
 
 
 @cache
-def _readable(generator: Any) -> dict[Any, Any]:
+def _readable(generator: Callable[[], Any]) -> dict[Any, Any]:
     """How the generator writes each node, with `!=`: more readers (and tools) know it than `<>`."""
     readable: dict[Any, Any] = {
         exp.NEQ: lambda self, node: self.binary(node, "!="),

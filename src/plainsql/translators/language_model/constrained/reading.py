@@ -125,14 +125,17 @@ class Reading:
         self.rest += piece
         while match := _TOKEN.match(self.rest):
             kind = match.lastgroup or ""
-            unfinished = match.end() == len(self.rest) and kind not in ("sign", "fence")
+            unfinished = match.end() == len(self.rest) and kind not in ("sign", "fence", "blank")
             if unfinished and not (kind == "word" and self._is_keyword(match[0].lower())):
                 return
             token, self.rest = match[0], self.rest[match.end() :]
             if kind != "blank":
                 self._take(token, kind)
-            else:
-                self.short += token
+                continue
+            self.short += token
+            if self.queries and self.name and not self.name.endswith(b"."):
+                self._decide(self.queries[-1], self.name)  # no call: its bracket stands at it
+                self.name = b""
 
     def _is_keyword(self, word: bytes) -> bool:
         """Whether an unfinished word is one of SQL already: it follows a whole operand.
